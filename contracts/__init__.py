@@ -1,0 +1,1 @@
+"""The Solidity contracts and their compiled artifacts."""

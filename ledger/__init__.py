@@ -1,0 +1,1 @@
+"""Everything that speaks to the chain. No torch, no libp2p."""

@@ -1,0 +1,1 @@
+"""A running site: identity, configuration, network, the round loop and the command line."""

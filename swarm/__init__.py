@@ -1,0 +1,1 @@
+"""The learning: specification, canonical weights, merge rules, training, evaluation. No network, no chain."""

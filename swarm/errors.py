@@ -1,0 +1,62 @@
+"""Errors of the learning.
+
+    SwarmError
+    ├── SpecificationError    a study specification that can't be run as written (also ValueError)
+    ├── DataError             local data that doesn't fit the study's schema (also ValueError)
+    ├── UpdateError           an update that must not leave this site (also ValueError)
+    ├── TrainingError         local training failed
+    └── BlobError
+        ├── BlobInvalid       bytes that aren't what their hash or manifest says (also ValueError)
+        └── BlobMissing       a blob or chunk that isn't in the store (also KeyError)
+"""
+
+
+class SwarmError(Exception):
+    """Base of every error that the learning raises on purpose."""
+
+    code = "swarm.error"
+
+
+class SpecificationError(SwarmError, ValueError):
+    """A study specification that can't be run as written."""
+
+    code = "swarm.specification"
+
+
+class DataError(SwarmError, ValueError):
+    """Local data that doesn't fit the study's schema."""
+
+    code = "swarm.data"
+
+
+class UpdateError(SwarmError, ValueError):
+    """An update that must not leave this site."""
+
+    code = "swarm.update"
+
+
+class TrainingError(SwarmError):
+    """Local training failed."""
+
+    code = "swarm.training"
+
+
+class BlobError(SwarmError):
+    """Base of the errors about content-addressed blobs."""
+
+    code = "swarm.blob"
+
+
+class BlobInvalid(BlobError, ValueError):
+    """Bytes that aren't what their hash or manifest says."""
+
+    code = "swarm.blob.invalid"
+
+
+class BlobMissing(BlobError, KeyError):
+    """A blob or chunk that isn't in the store."""
+
+    code = "swarm.blob.missing"
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""

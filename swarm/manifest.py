@@ -1,0 +1,164 @@
+"""Manifests: what a blob holds, chunk by chunk. A blob's identity is the SHA-256 of its manifest."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from swarm.errors import BlobInvalid
+
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_ELEMENTS = 1 << 31
+CHUNK_ELEMENTS = 1 << 20
+_KEYS = {"version", "kind", "dtype", "scale_bits", "chunk_elements", "tensors", "chunks"}
+_ITEM_BYTES = {"int16": 2, "int32": 4, "int64": 8, "float32": 4}
+
+
+class BlobKind(StrEnum):
+    """What a blob is for."""
+
+    UPDATE = "update"
+    MODEL = "model"
+    MOMENTS = "moments"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """Name and shape of one tensor; a scalar has the shape ()."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+
+Layout = tuple[TensorShape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A blob's table of contents.
+
+    The tensors, sorted by name and flattened in C order, are one vector of little-endian `dtype` numbers, cut into
+    chunks of `chunk_elements` (the last one may be shorter). Chunk i of a merged model depends on chunk i of each
+    input and on nothing else. An element of an integer blob stands for `value / 2**scale_bits`.
+    """
+
+    kind: BlobKind
+    dtype: str
+    scale_bits: int
+    chunk_elements: int
+    tensors: Layout
+    chunks: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _ITEM_BYTES:
+            raise BlobInvalid(f"manifest: unknown dtype {self.dtype!r}")
+        if not 0 <= self.scale_bits <= 62:
+            raise BlobInvalid(f"manifest: scale_bits {self.scale_bits} is not in 0..62")
+        if not 1 <= self.chunk_elements <= CHUNK_ELEMENTS:
+            raise BlobInvalid(f"manifest: chunk_elements {self.chunk_elements} is not in 1..{CHUNK_ELEMENTS}")
+        names = [tensor.name for tensor in self.tensors]
+        if any(first >= second for first, second in pairwise(names)):
+            raise BlobInvalid("manifest: tensor names are not sorted and unique")
+        if not 0 < self.elements <= MAX_ELEMENTS:
+            raise BlobInvalid(f"manifest: {self.elements} elements are not in 1..{MAX_ELEMENTS}")
+        expected = -(-self.elements // self.chunk_elements)
+        if len(self.chunks) != expected:
+            raise BlobInvalid(f"manifest: {len(self.chunks)} chunks where {expected} are needed")
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the whole vector."""
+        return sum(tensor.elements for tensor in self.tensors)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes per element."""
+        return _ITEM_BYTES[self.dtype]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole vector."""
+        return self.elements * self.item_bytes
+
+    def chunk_offset(self, index: int) -> int:
+        """Byte offset of a chunk in the vector."""
+        return index * self.chunk_elements * self.item_bytes
+
+    def chunk_size(self, index: int) -> int:
+        """Bytes of one chunk; raises BlobInvalid where there is no such chunk."""
+        if not 0 <= index < len(self.chunks):
+            raise BlobInvalid(f"no chunk {index}: the blob has {len(self.chunks)}")
+        return min(self.chunk_elements * self.item_bytes, self.size - self.chunk_offset(index))
+
+    def encode(self) -> bytes:
+        """Canonical JSON: sorted keys, no white space, ASCII."""
+        record = {
+            "version": 1,
+            "kind": self.kind.value,
+            "dtype": self.dtype,
+            "scale_bits": self.scale_bits,
+            "chunk_elements": self.chunk_elements,
+            "tensors": [[tensor.name, list(tensor.shape)] for tensor in self.tensors],
+            "chunks": [chunk.hex() for chunk in self.chunks],
+        }
+        return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+    @property
+    def blob(self) -> bytes:
+        """The blob's identity: SHA-256 of the canonical manifest."""
+        return hashlib.sha256(self.encode()).digest()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Manifest":
+        """Parse what `encode` wrote, and nothing else; raises BlobInvalid."""
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise BlobInvalid(f"manifest: {len(data)} bytes, at most {MAX_MANIFEST_BYTES} are allowed")
+        try:
+            manifest = cls._from_record(json.loads(data))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            if isinstance(error, BlobInvalid):
+                raise
+            raise BlobInvalid(f"manifest: not a manifest ({type(error).__name__})") from None
+        if manifest.encode() != data:
+            raise BlobInvalid("manifest: not in canonical form")
+        return manifest
+
+    @classmethod
+    def _from_record(cls, record: Any) -> "Manifest":
+        if not isinstance(record, dict) or set(record) != _KEYS or record["version"] != 1:
+            raise BlobInvalid("manifest: not a version 1 manifest")
+        return cls(
+            kind=BlobKind(record["kind"]),
+            dtype=_text(record["dtype"]),
+            scale_bits=_natural(record["scale_bits"]),
+            chunk_elements=_natural(record["chunk_elements"]),
+            tensors=tuple(TensorShape(_text(name), tuple(_natural(d) for d in shape)) for name, shape in record["tensors"]),
+            chunks=tuple(_digest(chunk) for chunk in record["chunks"]),
+        )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isascii() or not 0 < len(value) <= 256:
+        raise BlobInvalid("manifest: a name is not 1 to 256 ASCII characters")
+    return value
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise BlobInvalid("manifest: a size is not a whole number")
+    return value
+
+
+def _digest(value: Any) -> bytes:
+    digest = bytes.fromhex(value)
+    if len(digest) != 32:
+        raise BlobInvalid("manifest: a chunk hash is not 32 bytes")
+    return digest
