@@ -1,0 +1,103 @@
+"""The ledger as a live value under trio: what has happened so far, and writes that return once they are seen."""
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from ledger.client import Ledger
+from ledger.errors import RpcUnreachable
+from ledger.state import ConsortiumState, StudyState
+from ledger.stream import EventStream
+from ledger.types import Receipt
+from node import log
+
+MAX_BACKOFF = 5.0
+
+T = TypeVar("T")
+
+
+class Chain:
+    """Follows the ledger's events in a thread and keeps the folded state.
+
+    Chain time is the newest block's timestamp plus the time since that block was seen: the local wall clock is never
+    compared with the ledger's, so its error does not matter.
+    """
+
+    def __init__(self, ledger: Ledger, stream: EventStream, poll_seconds: float) -> None:
+        self.ledger = ledger
+        self.consortium = ConsortiumState()
+        self.studies: dict[int, StudyState] = {}
+        self.reachable = True
+        self._stream = stream
+        self._poll_seconds = poll_seconds
+        self._changed = trio.Event()
+        self._poke = trio.Event()
+        self._head_block = -1
+        self._head_time = -math.inf
+        self._head_seen = 0.0
+        self._log = log.get()
+
+    @property
+    def block(self) -> int:
+        """The newest block whose events are folded in."""
+        return self._head_block
+
+    def now(self) -> float:
+        """Chain time in seconds."""
+        return self._head_time + trio.current_time() - self._head_seen
+
+    async def follow(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the state current, for ever; started once the present state is folded in."""
+        await self._poll()
+        task_status.started()
+        pause = self._poll_seconds
+        while True:
+            with trio.move_on_after(pause):
+                await self._poke.wait()
+            try:
+                await self._poll()
+            except RpcUnreachable as error:
+                if self.reachable:
+                    self._log.warning("rpc_unreachable", reason=str(error))
+                self.reachable = False
+                pause = min(2 * pause, MAX_BACKOFF)
+                continue
+            if not self.reachable:
+                self._log.info("rpc_reachable_again", block=self._head_block)
+            self.reachable = True
+            pause = self._poll_seconds
+
+    async def changed(self) -> None:
+        """Await the next event."""
+        await self._changed.wait()
+
+    async def changed_or(self, until: float | None) -> None:
+        """Await the next event, or that chain time, whichever comes first."""
+        with trio.move_on_after(math.inf if until is None else max(0.0, until - self.now())):
+            await self.changed()
+
+    async def read(self, call: Callable[[], T]) -> T:
+        """Run a blocking ledger call in a thread."""
+        return await trio.to_thread.run_sync(call)
+
+    async def submit(self, send: Callable[[], Receipt]) -> Receipt:
+        """Send a transaction in a thread and return once its block's events are folded in."""
+        receipt = await trio.to_thread.run_sync(send)
+        while self._head_block < receipt.block:
+            self._poke.set()
+            await self._polled.wait()
+        return receipt
+
+    async def _poll(self) -> None:
+        self._poke = trio.Event()
+        events = await trio.to_thread.run_sync(self._stream.poll)
+        head = self._stream.head
+        if head.number > self._head_block:
+            self._head_block, self._head_time, self._head_seen = head.number, head.timestamp, trio.current_time()
+        for event in events:
+            self._fold(event)
+        if events:
+            self._changed.set()
+            self._changed = trio.Event()

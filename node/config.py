@@ -1,0 +1,70 @@
+"""A site's configuration file and the folders around it.
+
+A site lives in one folder:
+
+    config.toml      this configuration
+    keystore.json    the site's encrypted key
+    deployment.json  which chain and contracts (same file at every site)
+    blobs/           updates and models by hash
+    studies/ID/      what this site must remember of a study, its models and results
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node.errors import ConfigurationError
+
+MAX_CONFIG_BYTES = 64 * 1024
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class NodeConfig(BaseModel):
+    """What an operator sets. Relative paths are relative to the site's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64, description="The site's name, a label only.")
+    rpc: str = Field(min_length=1, max_length=2048, description="My Ethereum node: http(s)://... or ipc:///path.")
+    listen: str = Field(default="/ip4/127.0.0.1/tcp/0", max_length=256, description="Multiaddr to listen on.")
+    announce: list[str] = Field(default=[], max_length=8, description="Multiaddrs to publish instead of the listening ones.")
+    password_file: Path | None = Field(default=None, description="File with the keystore's password; else $SWARM_PASSWORD.")
+    data: dict[str, Any] = Field(default={}, description="The local data source; see the studies' documentation.")
+    accept: list[Hash] = Field(
+        default=[], max_length=256, description="Specification hashes that this site's operator has inspected and agreed to."
+    )
+    dev: bool = Field(default=False, description="Run on a development chain, which is one party's machine.")
+    poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")
+
+
+def load(home: Path) -> NodeConfig:
+    """Read and validate the configuration of a site's folder; raises ConfigurationError naming the field."""
+    path = home / "config.toml"
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigurationError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes")
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"can't read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+    return validate(record, str(path))
+
+
+def validate(record: dict[str, Any], origin: str) -> NodeConfig:
+    """Validate a configuration; `origin` names it in errors."""
+    try:
+        return NodeConfig.model_validate(record)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise ConfigurationError(f"{origin}: {faults}") from None
+
+
+def render(config: NodeConfig) -> bytes:
+    """The configuration as TOML."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)).encode()

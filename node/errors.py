@@ -1,0 +1,59 @@
+"""Errors of a running site. Each has a stable code, says what happened and what the operator can do.
+
+    NodeError
+    ├── ConfigurationError   a configuration file or option that can't be used (also ValueError)
+    ├── IdentityError        the keystore or its password
+    ├── NotMemberError       this site's key is not a member of the consortium
+    ├── StudyRefused         a study that this site may not run as proposed
+    ├── WorkerError          the training process failed or died
+    └── DemoError            the demo could not be run
+"""
+
+
+class NodeError(Exception):
+    """Base of every error that a site raises on purpose."""
+
+    code = "node.error"
+
+
+class ConfigurationError(NodeError, ValueError):
+    """A configuration file or option that can't be used."""
+
+    code = "node.configuration"
+
+
+class IdentityError(NodeError):
+    """The keystore or its password."""
+
+    code = "node.identity"
+
+
+class NotMemberError(NodeError):
+    """This site's key is not a member of the consortium."""
+
+    code = "node.not_member"
+
+
+class StudyRefused(NodeError):
+    """A study that this site may not run as proposed."""
+
+    code = "node.study_refused"
+
+
+class WorkerError(NodeError):
+    """The training process failed or died.
+
+    `cause` is the worker's own error code where it gave one.
+    """
+
+    code = "node.worker"
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class DemoError(NodeError):
+    """The demo could not be run."""
+
+    code = "node.demo"

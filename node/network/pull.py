@@ -1,0 +1,241 @@
+"""Pulling a blob from several sources at once: a shared queue of chunks, each verified when it arrives."""
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import trio
+
+from node.network.errors import BlobUnusable, PullFailed
+from node.network.port import Address, FaultKind, OnFault, PeerFault
+from swarm.blobs import BlobStore, Receiver
+from swarm.errors import BlobInvalid
+from swarm.manifest import Manifest
+
+INLINE_BYTES = 1 << 16
+IN_FLIGHT = 2  # per source: the next chunk travels while this one is verified and written
+SLOTS = 16  # chunks in memory over all pulls of a site
+PATIENCE = 0.3  # seconds that the first source gets to describe the blob before the next one is asked as well
+
+Offload = Callable[..., Awaitable[Any]]
+
+
+class SourceFailed(Exception):
+    """One source failed; the others go on."""
+
+    def __init__(self, kind: FaultKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A manifest as a source sent it; with the whole vector where that is small."""
+
+    manifest: bytes
+    inline: bytes | None
+
+
+class Source(Protocol):
+    """One member as a place to get a blob from. Both calls raise SourceFailed."""
+
+    @property
+    def address(self) -> Address:
+        """Whose it is."""
+        ...
+
+    async def describe(self, blob: bytes) -> Description:
+        """The blob's manifest, unverified."""
+        ...
+
+    async def chunk(self, blob: bytes, index: int, size: int) -> bytes | memoryview:
+        """One chunk of exactly `size` bytes, unverified."""
+        ...
+
+
+class Puller:
+    """Pulls blobs into a store; one pull at a time for each blob, and a bound on the chunks in memory over all."""
+
+    def __init__(self, store: BlobStore, offload: Offload, note: OnFault) -> None:
+        self._store = store
+        self._offload = offload
+        self._note = note
+        self._slots = trio.Semaphore(SLOTS)
+        self._busy: dict[bytes, trio.Lock] = {}
+
+    async def pull(self, blob: bytes, sources: Sequence[Source], *, max_bytes: int) -> Manifest:
+        """As `Network.pull`."""
+        lock = self._busy.setdefault(blob, trio.Lock())
+        try:
+            async with lock:
+                return await self._pull(blob, sources, max_bytes)
+        finally:
+            if not lock.locked():
+                self._busy.pop(blob, None)
+
+    async def _pull(self, blob: bytes, sources: Sequence[Source], max_bytes: int) -> Manifest:
+        here = await self._offload(_kept, self._store, blob)
+        if here is not None:
+            return _small_enough(here, max_bytes)
+        pull = _Pull(self._store, self._offload, self._note, self._slots, blob, max_bytes)
+        return await pull.run(sources)
+
+
+class _Pull:
+    """The state of one pull."""
+
+    def __init__(
+        self, store: BlobStore, offload: Offload, note: OnFault, slots: trio.Semaphore, blob: bytes, max_bytes: int
+    ) -> None:
+        self._store = store
+        self._offload = offload
+        self._note = note
+        self._slots = slots
+        self._blob = blob
+        self._max_bytes = max_bytes
+        self._manifest: Manifest | None = None
+        self._receiver: Receiver | None = None
+        self._todo: deque[int] = deque()
+        self._left = 0
+        self._news = trio.Event()
+        self._writing = trio.Lock()
+        self._scope = trio.CancelScope()
+        self._unusable: BlobUnusable | None = None
+        self._faults: list[PeerFault] = []
+        self._brought: Counter[Address] = Counter()
+
+    async def run(self, sources: Sequence[Source]) -> Manifest:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                for source in sources:
+                    nursery.start_soon(self._draw_from, source)
+                    if self._manifest is None:
+                        with trio.move_on_after(PATIENCE):
+                            await self._news.wait()
+        if self._unusable is not None:
+            raise self._unusable
+        if self._manifest is None or self._receiver is None or self._left:
+            raise PullFailed(self._blob, self._faults)
+        await self._offload(self._receiver.finish)
+        return self._manifest
+
+    async def _draw_from(self, source: Source) -> None:
+        """Take chunks from one source to the end or its failure; try again after a cut that had brought some."""
+        while True:
+            before = self._brought[source.address]
+            try:
+                if self._manifest is None:
+                    await self._describe(source)
+                await self._take_chunks(source)
+                return
+            except SourceFailed as failure:
+                if failure.kind is FaultKind.UNREACHABLE and self._brought[source.address] > before:
+                    continue
+                fault = PeerFault(source.address, failure.kind, failure.detail)
+                self._faults.append(fault)
+                self._note(fault)
+                self._tell()
+                return
+
+    async def _describe(self, source: Source) -> None:
+        description = await source.describe(self._blob)
+        if self._manifest is not None:
+            return
+        try:
+            manifest, receiver, missing = await self._offload(self._open, description)
+        except BlobUnusable as unusable:
+            self._unusable = unusable
+            self._scope.cancel()
+            await trio.lowlevel.checkpoint()
+            return
+        if self._manifest is None:
+            self._manifest, self._receiver, self._todo, self._left = manifest, receiver, deque(missing), len(missing)
+            self._tell()
+
+    def _open(self, description: Description) -> tuple[Manifest, Receiver, list[int]]:
+        """Check a description and begin receiving; small blobs are complete after it. Runs in a thread."""
+        if hashlib.sha256(description.manifest).digest() != self._blob:
+            raise SourceFailed(FaultKind.CORRUPT, "the manifest isn't the one asked for")
+        try:
+            manifest = _small_enough(Manifest.decode(description.manifest), self._max_bytes)
+        except BlobInvalid as invalid:
+            raise BlobUnusable(self._blob, (), str(invalid)) from None
+        receiver = self._store.receive(manifest)
+        missing = receiver.missing()
+        if description.inline is not None:
+            vector = memoryview(description.inline)
+            if len(vector) != manifest.size:
+                raise SourceFailed(FaultKind.CORRUPT, f"{len(vector)} bytes inline where {manifest.size} are needed")
+            for index in missing:
+                start = manifest.chunk_offset(index)
+                _keep(receiver, index, vector[start : start + manifest.chunk_size(index)])
+            missing = []
+        return manifest, receiver, missing
+
+    async def _take_chunks(self, source: Source) -> None:
+        failures: list[SourceFailed] = []
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(IN_FLIGHT, max(1, self._left))):
+                nursery.start_soon(self._lane, source, failures, nursery.cancel_scope)
+        if failures:
+            raise failures[0]
+
+    async def _lane(self, source: Source, failures: list[SourceFailed], scope: trio.CancelScope) -> None:
+        """One request in flight at a source, again and again."""
+        try:
+            while (index := await self._next()) is not None:
+                async with self._slots:
+                    await self._fetch(source, index)
+        except SourceFailed as failure:
+            failures.append(failure)
+            scope.cancel()
+
+    async def _fetch(self, source: Source, index: int) -> None:
+        manifest, receiver = self._manifest, self._receiver
+        if manifest is None or receiver is None:
+            raise SourceFailed(FaultKind.MISSING, "not described")
+        kept = False
+        try:
+            data = await source.chunk(self._blob, index, manifest.chunk_size(index))
+            async with self._writing:
+                await self._offload(_keep, receiver, index, data)
+            kept = True
+        finally:
+            if kept:
+                self._left -= 1
+                self._brought[source.address] += 1
+            else:
+                self._todo.appendleft(index)
+            self._tell()
+
+    async def _next(self) -> int | None:
+        while self._left:
+            if self._todo:
+                return self._todo.popleft()
+            await self._news.wait()
+        self._scope.cancel()
+        return None
+
+    def _tell(self) -> None:
+        news, self._news = self._news, trio.Event()
+        news.set()
+
+
+def _keep(receiver: Receiver, index: int, data: bytes | memoryview) -> None:
+    try:
+        receiver.write(index, data)
+    except BlobInvalid as invalid:
+        raise SourceFailed(FaultKind.CORRUPT, str(invalid)) from None
+
+
+def _kept(store: BlobStore, blob: bytes) -> Manifest | None:
+    return store.manifest(blob) if store.has(blob) else None
+
+
+def _small_enough(manifest: Manifest, max_bytes: int) -> Manifest:
+    if manifest.size > max_bytes:
+        raise BlobUnusable(manifest.blob, (), f"{manifest.size} bytes, at most {max_bytes} are allowed")
+    return manifest

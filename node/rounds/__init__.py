@@ -1,0 +1,1 @@
+"""The round loop: what the ledger and this site's disk say decides what the site does next."""

@@ -1,0 +1,116 @@
+"""The training process: started, spoken to and replaced by the node, so that training never starves the network."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from node import log
+from node.errors import WorkerError
+
+MAX_REPLY_BYTES = 1 << 20
+START_SECONDS = 120.0
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """One worker process for one study at this site (`python -m swarm.worker`).
+
+    Requests are answered one at a time. A request that is cancelled takes the process with it, and the next request
+    starts a fresh one: that is how training on a round that is over is stopped, whatever it is busy with.
+    """
+
+    def __init__(self, spec: Path, data: dict[str, Any], store: Path) -> None:
+        self._open = {"op": "open", "spec": str(spec), "data": data, "store": str(store)}
+        self._process: trio.Process | None = None
+        self._unread = b""
+        self._busy = trio.Lock()
+        self._log = log.get()
+
+    async def request(self, op: str, *, progress: Progress | None = None, **fields: Any) -> dict[str, Any]:
+        """Ask the worker for one thing and await its answer; raises WorkerError."""
+        async with self._busy:
+            try:
+                if self._process is None:
+                    await self._start()
+                return await self._exchange({"op": op, **fields}, progress)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                await self._stop()
+                raise WorkerError("the training process died; it is started again for the next attempt") from error
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await self._stop()
+                raise
+
+    async def close(self) -> None:
+        """End the worker."""
+        with trio.CancelScope(shield=True):
+            await self._stop()
+
+    async def _start(self) -> None:
+        self._unread = b""
+        self._process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "swarm.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            with trio.fail_after(START_SECONDS):
+                opened = await self._exchange(self._open, None)
+        except trio.TooSlowError:
+            await self._stop()
+            raise WorkerError(f"the training process did not start within {START_SECONDS:.0f} s") from None
+        except WorkerError:
+            await self._stop()
+            raise
+        self._log.info("worker_started", pid=self._process.pid, **opened)
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    await stream.aclose()
+
+    async def _exchange(self, request: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise WorkerError("the training process is not running")
+        await process.stdin.send_all(json.dumps(request).encode() + b"\n")
+        while True:
+            reply = await self._read_reply(process)
+            event = reply.pop("event", None)
+            if event == "progress":
+                if progress is not None:
+                    progress(reply)
+            elif event == "done":
+                return reply
+            elif event == "error":
+                raise WorkerError(str(reply.get("message")), str(reply.get("code")))
+            else:
+                raise WorkerError(f"the training process sent an unknown reply {event!r}")
+
+    async def _read_reply(self, process: trio.Process) -> dict[str, Any]:
+        stdout = process.stdout
+        if stdout is None:
+            raise WorkerError("the training process is not running")
+        while (end := self._unread.find(b"\n")) < 0:
+            if len(self._unread) > MAX_REPLY_BYTES:
+                raise WorkerError("the training process sent an overlong reply")
+            data = await stdout.receive_some(65536)
+            if not data:
+                raise trio.BrokenResourceError("end of the training process")
+            self._unread += data
+        line, self._unread = self._unread[:end], self._unread[end + 1 :]
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            raise WorkerError("the training process sent something that is not JSON") from None
+        if not isinstance(reply, dict):
+            raise WorkerError("the training process sent something that is not a reply")
+        return reply
