@@ -72,7 +72,7 @@ Handler = Callable[[Address, bytes], Awaitable[bytes]]
 class Started(Protocol):
     """Tells the nursery that starts a service that it is up; trio's own `TaskStatus`."""
 
-    def started(self, value: None = None) -> None:
+    def started(self) -> None:
         """The service is up."""
         ...
 
