@@ -1,0 +1,55 @@
+# A newcomer needs two commands: `make demo` and `make test`. Both install first what is missing.
+
+SHELL := /bin/bash
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH
+
+# Tests that run at a time: one a core, eight at most, since some start several processes of their own.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
+# More arguments for the program that a target starts: make demo ARGS="--sites 6", make test-fast ARGS="-k merge"
+ARGS ?=
+
+.NOTPARALLEL:
+.PHONY: help setup demo test test-fast lint type contracts coverage bench format clean distclean
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup:  ## install everything that is missing
+	@scripts/setup
+
+demo: setup  ## train four sites on this machine, end to end
+	swarm-node demo $(ARGS)
+
+test: setup  ## run every check: lint, types, contracts, tests with coverage
+	@scripts/run-all lint type contracts coverage
+
+lint: setup  ## check style and format
+	ruff check .
+	ruff format --check .
+
+type: setup  ## check types, strictly
+	mypy
+
+contracts: setup  ## rebuild the contracts, compare with the artifacts on record, run their tests
+	python -m contracts.check
+
+coverage: setup  ## run all tests and report coverage
+	pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+test-fast: setup  ## run the tests that take seconds
+	pytest -n $(JOBS) --dist loadgroup -m "not slow" $(ARGS)
+
+bench: setup  ## measure rounds and transfers
+	python -m benchmarks $(ARGS)
+
+format: setup  ## put code into the format that lint asks for
+	ruff check --fix .
+	ruff format .
+
+clean:  ## remove reports, build results and caches
+	rm -rf build dist htmlcov .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis contracts/out contracts/cache
+	find contracts docker ledger node swarm tests benchmarks -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove the environment too
+	rm -rf .venv contracts/node_modules
