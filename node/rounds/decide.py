@@ -161,7 +161,7 @@ def _collecting(at: Situation) -> Action:
     if at.eligible and not at.committed:
         return Commit(at.basis, at.attempt) if at.has_update else Train(at.basis)
     turn = at.sealable_at + RANK_SECONDS * at.rank
-    if at.now > turn:
+    if at.now >= turn:
         return Seal(at.round, at.attempt)
     return Wait(turn, "waiting for the updates of other sites")
 
@@ -195,5 +195,6 @@ def _vote(at: Situation) -> Action:
 
 
 def _await_deadline(at: Situation, reason: str) -> Action:
-    turn = at.deadline + RANK_SECONDS * at.rank
-    return Rotate(at.round, at.term) if at.now > turn else Wait(turn, reason)
+    # The contract ends a term strictly after its deadline, in whole seconds.
+    turn = at.deadline + 1 + RANK_SECONDS * at.rank
+    return Rotate(at.round, at.term) if at.now >= turn else Wait(turn, reason)

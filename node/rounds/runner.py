@@ -1,0 +1,277 @@
+"""The round loop of one study: decide, do it while it is still the answer, decide again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from ledger.errors import ContractError, RpcError
+from ledger.state import StudyState
+from ledger.types import Commitment, Receipt, Status
+from node import log
+from node.chain import Chain
+from node.errors import NodeError, WorkerError
+from node.faults import DieAt
+from node.network.errors import PullFailed
+from node.network.port import Network
+from node.reveals import RevealChain
+from node.rounds import decide as do
+from node.rounds.inputs import Inputs
+from node.rounds.review import Published, Reviewer
+from node.rounds.situation import Findings, entries, situation
+from node.study_folder import StudyFolder, UpdateRecord
+from node.trainer import Trainer
+from swarm.blobs import BlobStore
+from swarm.merge import Objection
+from swarm.spec import StudySpec
+
+RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 60.0
+SHARE_OF_DEADLINE = 0.5
+"""How much of a phase may be spent on waiting for inputs; the rest is for merging and for the ledger."""
+QUICK_TRAINING_SHARE = 0.1
+"""Training that takes less than this share of the review phase may delay the attestation that rides with its commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteParts:
+    """What a running site lends to its studies."""
+
+    address: str
+    chain: Chain
+    network: Network
+    store: BlobStore
+    die_at: DieAt | None = None
+
+
+class StudyRunner:
+    """Takes part in one study until it ends."""
+
+    def __init__(
+        self, site: SiteParts, study: int, spec: StudySpec, folder: StudyFolder, trainer: Trainer, reveals: RevealChain
+    ) -> None:
+        self._site = site
+        self._chain = site.chain
+        self._study = study
+        self._spec = spec
+        self._folder = folder
+        self._trainer = trainer
+        self._reveals = reveals
+        rule = spec.merge_rule()
+        self._inputs = Inputs(site.network, site.store, rule)
+        self._reviewer = Reviewer(self._inputs, site.store, rule)
+        self._findings = Findings()
+        self._training_seconds = 0.0
+        self._retained_from = 0
+        self._log = log.get().bind(study=study)
+
+    @property
+    def state(self) -> StudyState:
+        """The study on the ledger."""
+        return self._chain.studies[self._study]
+
+    async def run(self) -> None:
+        """Take part until the study is finished or aborted."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._prefetch)
+            pause = RETRY_SECONDS
+            while self.state.status is Status.RUNNING:
+                action = self._decide()
+                if isinstance(action, do.Wait):
+                    await self._chain.changed_or(action.until)
+                    continue
+                pause = RETRY_SECONDS if await self._perform_while_current(action, pause) else min(2 * pause, MAX_RETRY_SECONDS)
+            nursery.cancel_scope.cancel()
+
+    def _decide(self) -> do.Action:
+        quick = self._training_seconds < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
+        return do.decide(
+            situation(self.state, self._site.address, self._spec, self._folder, self._findings, self._chain.now(), quick)
+        )
+
+    async def _perform_while_current(self, action: do.Action, pause: float) -> bool:
+        """Perform an action; cancel it once it's no longer the answer. False where it failed and `pause` was made."""
+        ok = True
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                while self.state.status is Status.RUNNING and self._decide() == action:
+                    await self._chain.changed()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            ok = await self._perform(action)
+            if not ok:
+                with trio.move_on_after(pause):
+                    await trio.sleep_forever()
+            nursery.cancel_scope.cancel()
+        return ok
+
+    async def _perform(self, action: do.Action) -> bool:
+        if self._site.die_at is not None:
+            self._site.die_at.check("before", action)
+        fields = _fields(action)
+        try:
+            await self._dispatch(action)
+        except ContractError as error:
+            # Usually another site was quicker, or the phase moved on between reading and writing.
+            self._log.info("ledger_refused", action=type(action).__name__, reason=str(error), **fields)
+            return False
+        except RpcError as error:
+            self._log.warning("ledger_unreachable", action=type(action).__name__, reason=str(error), **fields)
+            return False
+        except (WorkerError, PullFailed, NodeError) as error:
+            self._log.error("action_failed", action=type(action).__name__, code=error.code, reason=str(error), **fields)
+            return False
+        if self._site.die_at is not None:
+            self._site.die_at.check("after", action)
+        return True
+
+    async def _dispatch(self, action: do.Action) -> None:
+        ledger, study = self._chain.ledger, self._study
+        match action:
+            case do.Train(basis):
+                await self._train(basis)
+            case do.Commit(basis, attempt):
+                commitment = await self._commitment(basis)
+                await self._submit("committed", action, partial(ledger.commit, study, basis.round, attempt, commitment))
+            case do.AttestAndCommit(number, term, output, basis):
+                commitment = await self._commitment(basis)
+                await self._submit(
+                    "attested_and_committed",
+                    action,
+                    partial(ledger.attest_and_commit, study, number, term, output, commitment),
+                )
+            case do.Seal(number, attempt):
+                await self._submit("sealed", action, partial(ledger.seal, study, number, attempt))
+            case do.Publish():
+                await self._publish(action)
+            case do.Verify():
+                await self._verify(action)
+            case do.Attest(number, term, output):
+                await self._submit("attested", action, partial(ledger.attest, study, number, term, output))
+            case do.Reject(number, term, output, objection):
+                await self._submit("rejected", action, partial(ledger.reject, study, number, term, output, int(objection)))
+            case do.Rotate(number, term):
+                await self._submit("rotated", action, partial(ledger.rotate, study, number, term))
+            case do.Wait():
+                pass
+
+    async def _submit(self, event: str, action: do.Action, send: Callable[[], Receipt]) -> None:
+        receipt = await self._chain.submit(send)
+        self._log.info(event, tx=receipt.tx.hex(), gas=receipt.gas_used, **_fields(action))
+
+    async def _train(self, basis: do.Basis) -> None:
+        started = trio.current_time()
+        if basis.round == 0:
+            reply = await self._trainer.request("moments")
+        else:
+            base = basis.base or b""
+            await self._have(base, "base model", basis.round)
+            if basis.moments is not None:
+                await self._have(basis.moments, "moments", basis.round)
+            reply = await self._trainer.request(
+                "train", round=basis.round, base=base.hex(), moments=basis.moments and basis.moments.hex()
+            )
+        update = UpdateRecord(bytes.fromhex(reply.pop("blob")), reply.pop("weight"), reply.pop("epsilon_micro", 0))
+        self._folder.keep_update(basis, update)
+        self._training_seconds = trio.current_time() - started
+        self._log.info("trained", round=basis.round, weight=update.weight, blob=update.blob.hex(), **reply)
+
+    async def _have(self, blob: bytes, what: str, number: int) -> None:
+        """Bring an output that became final while this site was away."""
+        if self._site.store.has(blob):
+            return
+        sources = [site for site in self.state.sites if site != self._site.address]
+        size = max(self._spec.merge_rule().model_bytes, self._spec.merge_rule().moments_bytes)
+        await self._site.network.pull(blob, sources, max_bytes=size)
+        self._log.info("caught_up", what=what, round=number, blob=blob.hex())
+
+    async def _commitment(self, basis: do.Basis) -> Commitment:
+        update = self._folder.update(basis)
+        if update is None:
+            raise NodeError(f"the update of round {basis.round} is gone from the disk")
+        seen = await self._chain.read(self._chain.ledger.head)
+        link = self.state.sites[self._site.address].link
+        return Commitment(
+            blob=update.blob,
+            weight=update.weight,
+            epsilon_spent=update.epsilon_micro,
+            reveal=self._reveals.reveal(link),
+            seen_block=seen.number,
+            seen_hash=seen.hash,
+        )
+
+    async def _publish(self, action: do.Publish) -> None:
+        state, rule = self.state, self._spec.round
+        committed = entries(state)
+        give_up = max(0.0, SHARE_OF_DEADLINE * (state.round.deadline - self._chain.now()))
+        gathered = await self._reviewer.gather(action.round, committed, give_up)
+        for seat, reason in gathered.excluded.items():
+            self._log.warning("excluded", round=action.round, term=action.term, seat=seat, reason=reason.name.lower())
+        if len(gathered.merged) < rule.min_sites:
+            raise NodeError(f"only {len(gathered.merged)} of the needed {rule.min_sites} inputs are fit to be merged")
+        base = self._findings.base(state, self._spec)
+        await self._have_base(action.round, base)
+        output = await self._reviewer.merge(action.round, base, gathered.merged)
+        self._findings.note(action.round, action.attempt, action.term, output, True)
+        await self._submit(
+            "published",
+            action,
+            partial(
+                self._chain.ledger.publish,
+                self._study,
+                action.round,
+                action.term,
+                output,
+                gathered.seats,
+                gathered.reasons,
+            ),
+        )
+
+    async def _verify(self, action: do.Verify) -> None:
+        state = self.state
+        publication = state.round.publication
+        if publication is None:
+            raise NodeError("nothing is published")
+        published = Published(publication.leader, publication.output, publication.merged, publication.reasons)
+        give_up = max(0.0, SHARE_OF_DEADLINE * (state.round.deadline - self._chain.now()))
+        base = self._findings.base(state, self._spec)
+        await self._have_base(action.round, base)
+        verdict = await self._reviewer.review(action.round, base, entries(state), published, give_up)
+        self._findings.note(action.round, action.attempt, action.term, action.output, verdict)
+        if isinstance(verdict, Objection):
+            self._log.warning("objection", round=action.round, term=action.term, objection=verdict.name.lower())
+
+    async def _have_base(self, number: int, base: bytes | None) -> None:
+        if base is not None:
+            await self._have(base, "base model", number)
+
+    async def _prefetch(self) -> None:
+        """Fetch each update as soon as it's committed, so that a merge starts with everything at hand."""
+        asked: set[bytes] = set()
+        async with trio.open_nursery() as nursery:
+            while True:
+                for entry in entries(self.state, upcoming=True):
+                    blob = entry.commitment.blob
+                    if blob not in asked and entry.site != self._site.address:
+                        asked.add(blob)
+                        nursery.start_soon(self._inputs.fetch, blob, entry.round, [entry.site])
+                self._forget_old_updates()
+                await self._chain.changed()
+
+    def _forget_old_updates(self) -> None:
+        """Delete the updates of rounds whose retention is over; models and moments stay."""
+        over = self.state.round.number - self._spec.retention_rounds
+        while self._retained_from < over:
+            for blob in self.state.committed_blobs(self._retained_from):
+                self._inputs.forget(blob)
+            self._retained_from += 1
+
+
+def _fields(action: do.Action) -> dict[str, int]:
+    """What a log line says of an action: round, attempt and term, where it has them."""
+    fields = {name: getattr(action, name) for name in ("round", "attempt", "term") if hasattr(action, name)}
+    basis = getattr(action, "basis", None)
+    return {"round": basis.round, **fields} if basis is not None else fields

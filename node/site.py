@@ -1,0 +1,105 @@
+"""A running site: key, chain, network and studies put together."""
+
+import signal
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from ledger.account import Account
+from ledger.client import Ledger
+from ledger.deployment import Deployment
+from ledger.rpc import connect
+from ledger.stream import EventStream
+from node import config as configuration
+from node import identity, log
+from node.chain import Chain
+from node.config import NodeConfig
+from node.errors import ConfigurationError, NotMemberError
+from node.faults import DieAt
+from node.network.host import open_network
+from node.network.port import Hello, Network, PeerFault
+from node.participation import Participation
+from node.site_folder import SiteFolder
+from node.version import SOFTWARE
+from swarm.folder_store import FolderStore
+
+
+async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
+    """Run a site until SIGTERM or SIGINT; raises NodeError, LedgerError or NetworkError where it can't start or go on."""
+    folder = SiteFolder(home)
+    config = configuration.load(home)
+    password_file = config.password_file and home / config.password_file
+    me = await trio.to_thread.run_sync(identity.load, folder.keystore, identity.read_password(password_file))
+    log.configure(site=config.name)
+    logger = log.get()
+    ledger = Ledger(connect(config.rpc), Deployment.load(folder.deployment), Account(me.key))
+    await trio.to_thread.run_sync(partial(_check_chain, ledger, config))
+    chain = Chain(ledger, EventStream(ledger), config.poll_seconds)
+    store = FolderStore(folder.blobs)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        await nursery.start(chain.follow)
+        if me.address not in chain.consortium.members:
+            raise NotMemberError(
+                f"{me.address} is not a member of consortium {ledger.deployment.consortium}; its members must admit it"
+            )
+        participation = Participation(folder, config, me, chain, store, die_at)
+        network = open_network(
+            me.key,
+            store,
+            Hello(ledger.deployment.chain_id, ledger.deployment.study, SOFTWARE),
+            listen=config.listen,
+            may_serve=participation.may_serve,
+            on_fault=partial(_note_fault, logger),
+        )
+        network.set_members(_dialable(chain))
+        await nursery.start(network.run)
+        nursery.start_soon(_follow_members, chain, network)
+        await _publish_addresses(chain, me.address, config.announce or network.addresses())
+        logger.info("site_started", address=me.address, addresses=network.addresses(), block=chain.block)
+        await participation.run(network)
+    logger.info("site_stopped")
+
+
+def _check_chain(ledger: Ledger, config: NodeConfig) -> None:
+    """Refuse another chain than the deployment's, and a development chain that was not asked for."""
+    ledger.check()
+    if ledger.is_development_chain() and not config.dev:
+        raise ConfigurationError(
+            "this is a development chain: one party's machine, which can rewrite its history. "
+            "Set dev = true in config.toml to run on it all the same"
+        )
+
+
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.get().info("stopping", signal=signal.Signals(number).name)
+            scope.cancel()
+
+
+def _dialable(chain: Chain) -> dict[str, tuple[str, ...]]:
+    return {address: member.addresses for address, member in chain.consortium.members.items()}
+
+
+async def _follow_members(chain: Chain, network: Network) -> None:
+    """Keep the access list equal to the ledger's member list."""
+    members = _dialable(chain)
+    while True:
+        await chain.changed()
+        if (current := _dialable(chain)) != members:
+            members = current
+            network.set_members(members)
+            log.get().info("members_changed", members=len(members))
+
+
+async def _publish_addresses(chain: Chain, address: str, addresses: list[str]) -> None:
+    """Put this site's addresses on the ledger, unless they are there."""
+    if chain.consortium.members[address].addresses != tuple(addresses):
+        await chain.submit(partial(chain.ledger.publish_addresses, addresses))
+        log.get().info("addresses_published", addresses=addresses)
+
+
+def _note_fault(logger: log.Logger, fault: PeerFault) -> None:
+    logger.warning("peer_fault", peer=fault.address, kind=fault.kind.value, detail=fault.detail)

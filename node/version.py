@@ -1,0 +1,5 @@
+"""The version of this software, as told to peers."""
+
+from importlib.metadata import version
+
+SOFTWARE = f"swarm-node/{version('swarm-learning-network')}"
