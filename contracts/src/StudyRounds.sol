@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Bitmap} from "./Bitmap.sol";
+import {Election} from "./Election.sol";
+import {StudyState} from "./StudyState.sol";
+
+/// @title The rules of a round.
+/// @notice Lateness has no effect of its own: a commit counts until its round is sealed, a publication, attestation or
+///         rejection until its term has ended. A round is sealed by the commit that completes it or, from `sealableAt`
+///         on, by `seal`; a term ends by its outcome or, after its deadline has passed, by `rotate`. Anybody may call
+///         these two.
+///
+///         The set of inputs is fixed when the round is sealed. A site that leaves before is not in it; one that
+///         leaves after remains in it, since its update is on record and may be at the leader already, but it counts
+///         no more in the quorum, and cannot lead.
+abstract contract StudyRounds is StudyState {
+    using Bitmap for uint256;
+
+    // -- collecting ----------------------------------------------------------------------------------------------
+
+    /// @notice Commit an update. The commit that completes the eligible set seals the round and elects its leader.
+    function commit(uint256 study, uint16 round, uint16 attempt, Commitment calldata commitment) external {
+        _commit(study, _collecting(study, round, attempt), commitment);
+    }
+
+    /// @notice Push a round on whose waiting is over: seal it, or extend it where fewer than minSites committed.
+    function seal(uint256 study, uint16 round, uint16 attempt) external {
+        Record storage s = _collecting(study, round, attempt);
+        uint256 active = _active(s);
+        if ((s.committed & active).count() >= s.terms.minSites) {
+            bool complete = active & ~s.committed == 0;
+            if (!complete && block.timestamp < s.cursor.sealableAt) revert RoundNotSealable(s.cursor.sealableAt);
+            _seal(study, s, active);
+        } else {
+            if (block.timestamp < s.cursor.deadline) revert RoundNotSealable(s.cursor.deadline);
+            _setCollectDeadline(s);
+            emit RoundExtended(study, round, attempt, s.committed, s.cursor.deadline);
+        }
+    }
+
+    /// @dev Commits to the round that is collecting.
+    function _commit(uint256 study, Record storage s, Commitment calldata c) private {
+        uint8 seat = consortium.seatOf(msg.sender);
+        uint16 round = s.cursor.round;
+        uint256 active = _active(s);
+        if (!active.contains(seat)) revert RoundNotEligible(round, msg.sender);
+        if (s.committed.contains(seat)) revert RoundAlreadyCommitted(round, msg.sender);
+        bytes32 contribution = _spend(s, seat, c);
+
+        s.mix ^= contribution;
+        uint256 committed = s.committed | Bitmap.bit(seat);
+        s.committed = committed;
+        emit UpdateCommitted(study, round, msg.sender, s.cursor.attempt, seat, c);
+
+        _startGrace(s, active);
+        _sealIfComplete(study, s, active);
+    }
+
+    /// @dev Checks a commitment and books what it spends: one link of the site's hash chain, and privacy budget.
+    /// @return What it contributes to the seed of its round.
+    function _spend(Record storage s, uint8 seat, Commitment calldata c) private returns (bytes32) {
+        Site storage site = s.sites[msg.sender];
+        if (c.blob == 0) revert CommitInvalidBlob();
+        if (c.weight == 0 || c.weight > s.terms.weightCap) revert CommitInvalidWeight(c.weight, s.terms.weightCap);
+        if (c.epsilonSpent < site.epsilonSpent) revert CommitEpsilonDecreased(c.epsilonSpent, site.epsilonSpent);
+        if (c.epsilonSpent > s.terms.epsilonBudget) {
+            revert CommitEpsilonBudgetExceeded(c.epsilonSpent, s.terms.epsilonBudget);
+        }
+        if (keccak256(abi.encode(c.reveal)) != site.link) revert CommitStaleReveal(c.reveal, site.link);
+        bytes32 actual = blockhash(c.seenBlock);
+        if (actual == 0) revert CommitUnknownBlock(c.seenBlock);
+        if (actual != c.seenHash) revert CommitOtherHistory(c.seenBlock, c.seenHash, actual);
+
+        site.link = c.reveal;
+        if (c.epsilonSpent != site.epsilonSpent) site.epsilonSpent = c.epsilonSpent;
+        return Election.contribution(seat, c.reveal);
+    }
+
+    /// @dev From minSites commits on the round waits for the rest no longer than the grace time.
+    function _startGrace(Record storage s, uint256 active) private {
+        Cursor storage at = s.cursor;
+        if (at.sealableAt != at.deadline || (s.committed & active).count() < s.terms.minSites) return;
+        uint64 graceEnd = _deadlineIn(s.terms.graceSeconds);
+        if (graceEnd < at.deadline) at.sealableAt = graceEnd;
+    }
+
+    function _sealIfComplete(uint256 study, Record storage s, uint256 active) private {
+        if (active & ~s.committed == 0 && active.count() >= s.terms.minSites) _seal(study, s, active);
+    }
+
+    function _seal(uint256 study, Record storage s, uint256 active) private {
+        uint16 round = s.cursor.round;
+        uint16 attempt = s.cursor.attempt;
+        uint256 committed = s.committed & active;
+        bytes32 seed = Election.next(s.seed, s.mix, round, attempt);
+        s.committed = committed;
+        s.seed = seed;
+        s.mix = 0;
+        emit RoundSealed(study, round, attempt, committed, seed);
+        _elect(study, s, committed);
+    }
+
+    // -- merging -------------------------------------------------------------------------------------------------
+
+    /// @notice Publish the merged model, with the inputs it is made of and a reason for each that was left out. This
+    ///         is the leader's attestation, too.
+    function publish(
+        uint256 study,
+        uint16 round,
+        uint16 term,
+        bytes32 output,
+        uint256 merged,
+        bytes calldata reasons
+    ) external {
+        Record storage s = _led(study, round, term);
+        if (s.cursor.phase != Phase.Merging) revert RoundWrongPhase(study, s.cursor.phase);
+        uint8 seat = s.cursor.leaderSeat;
+        address leader = consortium.siteAt(seat);
+        if (msg.sender != leader) revert PublishNotLeader(msg.sender, leader);
+        if (!_active(s).contains(seat)) revert StudyNotParticipant(study, msg.sender);
+        if (output == 0) revert PublishInvalidOutput();
+        _checkMerged(s, merged, reasons.length);
+
+        uint64 deadline = _deadlineIn(s.terms.reviewSeconds);
+        s.cursor.phase = Phase.Reviewing;
+        s.cursor.deadline = deadline;
+        s.output = output;
+        s.merged = merged;
+        s.attested = Bitmap.bit(seat);
+        emit ModelPublished(study, round, msg.sender, term, output, merged, reasons, deadline);
+        _settle(study, s);
+    }
+
+    function _checkMerged(Record storage s, uint256 merged, uint256 reasons) private view {
+        uint256 committed = s.committed;
+        if (merged & ~committed != 0) revert PublishNotCommitted(merged, committed);
+        if (merged.count() < s.terms.minSites) revert PublishTooFewMerged(merged.count(), s.terms.minSites);
+        uint256 leftOut = (committed & ~merged).count();
+        if (reasons != leftOut) revert PublishInvalidReasons(reasons, leftOut);
+    }
+
+    // -- reviewing -----------------------------------------------------------------------------------------------
+
+    /// @notice Attest to the published output.
+    function attest(uint256 study, uint16 round, uint16 term, bytes32 output) external {
+        (Record storage s, uint8 seat) = _reviewing(study, round, term, output);
+        _attest(study, s, seat);
+        _settle(study, s);
+    }
+
+    /// @notice Attest to the published output and commit the next round's update, which was trained on it, at once.
+    ///         Where the output does not become final the commit is voided.
+    function attestAndCommit(uint256 study, uint16 round, uint16 term, bytes32 output, Commitment calldata next)
+        external
+    {
+        (Record storage s, uint8 seat) = _reviewing(study, round, term, output);
+        if (round == s.terms.rounds) revert RoundWrongNumber(round + 1, round);
+        _attest(study, s, seat);
+        _settle(study, s);
+        if (s.cursor.round != round) {
+            _commit(study, s, next);
+        } else {
+            s.nextMix ^= _spend(s, seat, next);
+            s.nextCommitted |= Bitmap.bit(seat);
+            emit UpdateCommitted(study, round + 1, msg.sender, 0, seat, next);
+        }
+    }
+
+    /// @notice Reject the published output. As soon as too few committers are left for a quorum the next term begins.
+    function reject(uint256 study, uint16 round, uint16 term, bytes32 output, uint8 reason) external {
+        (Record storage s, uint8 seat) = _reviewing(study, round, term, output);
+        s.rejected |= Bitmap.bit(seat);
+        emit OutputRejected(study, round, msg.sender, term, seat, output, reason);
+        _settle(study, s);
+    }
+
+    /// @notice End a term whose deadline has passed, or whose leader is no longer a member. A review whose outcome was
+    ///         decided by somebody's departure ends with that outcome.
+    function rotate(uint256 study, uint16 round, uint16 term) external {
+        Record storage s = _led(study, round, term);
+        bool reviewing = s.cursor.phase == Phase.Reviewing;
+        if (reviewing && _settle(study, s)) return;
+        uint256 active = _active(s);
+        if (!active.contains(s.cursor.leaderSeat)) {
+            _endTerm(study, s, active, Fault.NotMember);
+        } else {
+            if (block.timestamp <= s.cursor.deadline) revert StudyTooEarly(s.cursor.deadline);
+            _endTerm(study, s, active, reviewing ? Fault.ReviewTimeout : Fault.MergeTimeout);
+        }
+    }
+
+    /// @dev The record of a study in this review, and the seat of the sender, who may still vote in it.
+    function _reviewing(uint256 study, uint16 round, uint16 term, bytes32 output)
+        private
+        view
+        returns (Record storage s, uint8 seat)
+    {
+        s = _led(study, round, term);
+        if (s.cursor.phase != Phase.Reviewing) revert RoundWrongPhase(study, s.cursor.phase);
+        seat = consortium.seatOf(msg.sender);
+        if (!(s.committed & s.eligible).contains(seat)) revert ReviewNotCommitter(round, msg.sender);
+        if ((s.attested | s.rejected).contains(seat)) revert ReviewAlreadyVoted(round, msg.sender);
+        if (output != s.output) revert ReviewWrongOutput(output, s.output);
+    }
+
+    function _attest(uint256 study, Record storage s, uint8 seat) private {
+        s.attested |= Bitmap.bit(seat);
+        emit OutputAttested(study, s.cursor.round, msg.sender, s.cursor.term, seat, s.output);
+    }
+
+    /// @dev Ends the review where a quorum of the committers who are still active attested, or none can any more.
+    function _settle(uint256 study, Record storage s) private returns (bool settled) {
+        uint256 active = _active(s);
+        uint256 voters = s.committed & active;
+        uint256 quorum = voters.count().quorum(s.terms.quorumBps);
+        uint256 attested = s.attested & voters;
+        if (attested.count() >= quorum) {
+            _finalise(study, s, attested);
+        } else if ((voters & ~s.rejected).count() < quorum) {
+            _endTerm(study, s, active, Fault.Rejected);
+        } else {
+            return false;
+        }
+        return true;
+    }
+
+    // -- from term to term, and from round to round --------------------------------------------------------------
+
+    /// @dev Elects the leader of the cursor's term among candidates that are not empty.
+    function _elect(uint256 study, Record storage s, uint256 candidates) private {
+        Cursor storage at = s.cursor;
+        uint8 seat = Election.leader(s.seed, at.term, candidates);
+        at.leaderSeat = seat;
+        at.phase = Phase.Merging;
+        at.deadline = _deadlineIn(s.terms.mergeSeconds);
+        emit LeaderElected(study, at.round, consortium.siteAt(seat), at.term, seat, at.deadline);
+    }
+
+    /// @dev Puts the leader's fault on record and begins the next term or, where every committer has failed, the next
+    ///      attempt.
+    function _endTerm(uint256 study, Record storage s, uint256 active, Fault fault) private {
+        Cursor storage at = s.cursor;
+        emit LeaderFailed(study, at.round, consortium.siteAt(at.leaderSeat), at.term, fault);
+        if (s.nextCommitted != 0) {
+            emit CommitsVoided(study, at.round + 1, s.nextCommitted);
+            s.nextCommitted = 0;
+            s.nextMix = 0;
+        }
+        _clearTerm(s);
+        uint256 failed = s.failed | Bitmap.bit(at.leaderSeat);
+        uint256 candidates = s.committed & active & ~failed;
+        if (candidates != 0) {
+            s.failed = failed;
+            ++at.term;
+            _elect(study, s, candidates);
+        } else {
+            s.failed = 0;
+            s.committed = 0;
+            at.term = 0;
+            ++at.attempt;
+            at.phase = Phase.Collecting;
+            _setCollectDeadline(s);
+            emit RoundRetried(study, at.round, at.attempt, at.deadline);
+        }
+    }
+
+    function _finalise(uint256 study, Record storage s, uint256 attested) private {
+        uint16 round = s.cursor.round;
+        bytes32 output = s.output;
+        s.lastFinal = output;
+        emit RoundFinalised(study, round, s.cursor.term, output, s.merged, attested);
+        if (round == s.terms.rounds) {
+            _end(s, Status.Finished);
+            emit StudyFinished(study, output);
+            return;
+        }
+        _clearTerm(s);
+        s.failed = 0;
+        s.committed = s.nextCommitted;
+        s.mix = s.nextMix;
+        s.nextCommitted = 0;
+        s.nextMix = 0;
+        _openRound(study, s, round + 1);
+    }
+
+    /// @dev Opens a round, with the commits that came in before; they may complete it.
+    function _openRound(uint256 study, Record storage s, uint16 round) internal {
+        Cursor storage at = s.cursor;
+        s.eligible |= s.joinNext;
+        s.joinNext = s.joinAfter;
+        s.joinAfter = 0;
+        at.round = round;
+        at.attempt = 0;
+        at.term = 0;
+        at.phase = Phase.Collecting;
+        _setCollectDeadline(s);
+        uint256 active = _active(s);
+        emit RoundOpened(study, round, 0, active, at.deadline);
+        _startGrace(s, active);
+        _sealIfComplete(study, s, active);
+    }
+
+    function _setCollectDeadline(Record storage s) private {
+        uint64 deadline = _deadlineIn(s.terms.collectSeconds);
+        s.cursor.deadline = deadline;
+        s.cursor.sealableAt = deadline;
+    }
+
+    function _clearTerm(Record storage s) private {
+        s.output = 0;
+        s.merged = 0;
+        s.attested = 0;
+        s.rejected = 0;
+    }
+
+    /// @dev Ends a study; what its last round left is needed no more.
+    function _end(Record storage s, Status status) internal {
+        s.cursor.status = status;
+        s.cursor.phase = Phase.Idle;
+        _clearTerm(s);
+        s.eligible = 0;
+        s.joinNext = 0;
+        s.joinAfter = 0;
+        s.committed = 0;
+        s.mix = 0;
+        s.failed = 0;
+        s.nextCommitted = 0;
+        s.nextMix = 0;
+    }
+}
