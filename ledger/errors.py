@@ -1,0 +1,159 @@
+"""Errors of the ledger.
+
+    LedgerError
+    ├── RpcError                   talking to the chain's node failed
+    │   ├── RpcUnreachable         nobody answers, or not in time (also ConnectionError)
+    │   └── RpcRefused             the node answered with an error: code, message, data
+    ├── ChainMismatch              another chain, another genesis, other code, or a chain that was reset under us
+    ├── TransactionError
+    │   ├── TransactionTimeout     sent, and not in a block in time (also TimeoutError); it may still be mined
+    │   ├── TransactionLost        can never be mined as signed, or nobody can tell what became of it
+    │   └── TransactionFailed      mined and reverted for no reason that the contract names
+    ├── ContractError              the contract refused: one subclass for each of its errors, in ledger.reverts
+    ├── EventInvalid               a log that isn't what the contract's ABI says (also ValueError)
+    ├── DeploymentInvalid          a deployment file that can't be used (also ValueError)
+    ├── KeyInvalid                 a private key that isn't one (also ValueError)
+    └── DevnetError                the embedded devnet can't do it
+        ├── AnvilMissing           no anvil on this machine; says the line to type
+        └── JournalInvalid         the journal on disk isn't one, or doesn't give the chain it recorded (also ValueError)
+
+Every class has a stable `code`; the message says what happened and what to do.
+"""
+
+import re
+from typing import Any, ClassVar
+
+
+class LedgerError(Exception):
+    """Base of every error that the ledger raises on purpose."""
+
+    code: ClassVar[str] = "ledger.error"
+
+
+class RpcError(LedgerError):
+    """Base of the errors of talking to the chain's node."""
+
+    code = "ledger.rpc"
+
+
+class RpcUnreachable(RpcError, ConnectionError):
+    """Nobody answers at the endpoint, or not in time. Whether a call took effect is unknown."""
+
+    code = "ledger.rpc.unreachable"
+
+
+class RpcRefused(RpcError):
+    """The node answered with an error object."""
+
+    code = "ledger.rpc.refused"
+
+    def __init__(self, number: int, message: str, data: object = None) -> None:
+        super().__init__(f"the chain's node refused ({number}): {message}")
+        self.number = number
+        self.message = message
+        self.data = data
+
+
+class ChainMismatch(LedgerError):
+    """The endpoint serves another chain than the one that was deployed to or read before."""
+
+    code = "ledger.chain_mismatch"
+
+
+class TransactionError(LedgerError):
+    """Base of the errors of a transaction that has been signed."""
+
+    code = "ledger.transaction"
+
+    def __init__(self, message: str, tx: bytes) -> None:
+        super().__init__(message)
+        self.tx = tx
+
+
+class TransactionTimeout(TransactionError, TimeoutError):
+    """The transaction was sent and was not in a block in time; it may still be mined."""
+
+    code = "ledger.transaction.timeout"
+
+
+class TransactionLost(TransactionError):
+    """The transaction can't be mined as signed any more, or nobody can tell what became of it."""
+
+    code = "ledger.transaction.lost"
+
+
+class TransactionFailed(TransactionError):
+    """The transaction is in a block and reverted, for no reason that the contract names."""
+
+    code = "ledger.transaction.failed"
+
+
+class EventInvalid(LedgerError, ValueError):
+    """A log that isn't what the contract's ABI says."""
+
+    code = "ledger.event_invalid"
+
+
+class DeploymentInvalid(LedgerError, ValueError):
+    """A deployment file that can't be used."""
+
+    code = "ledger.deployment_invalid"
+
+
+class KeyInvalid(LedgerError, ValueError):
+    """A private key that isn't one."""
+
+    code = "ledger.key_invalid"
+
+
+class DevnetError(LedgerError):
+    """The embedded devnet can't do what was asked."""
+
+    code = "ledger.devnet"
+
+
+class AnvilMissing(DevnetError):
+    """There is no anvil on this machine."""
+
+    code = "ledger.devnet.anvil_missing"
+
+
+class JournalInvalid(DevnetError, ValueError):
+    """The devnet's journal isn't one, or its blocks don't give the chain that it recorded."""
+
+    code = "ledger.devnet.journal_invalid"
+
+
+def snake_case(name: str) -> str:
+    """Spell a Solidity name the Python way: specHash -> spec_hash, StudyTooLate -> study_too_late."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+class ContractError(LedgerError):
+    """A named error of one of our contracts, its arguments as attributes.
+
+    A subclass is called like the Solidity error and annotates the error's arguments in order, in snake case; `says`
+    is its message, formatted with them. `tx` is the hash of the transaction that failed, None where a read did.
+    """
+
+    code = "ledger.contract"
+    says: ClassVar[str] = "the contract refused"
+    fields: ClassVar[tuple[str, ...]] = ()
+    tx: bytes | None
+
+    def __init_subclass__(cls) -> None:
+        cls.code = f"ledger.contract.{snake_case(cls.__name__)}"
+        cls.fields = tuple(cls.__dict__.get("__annotations__", {}))
+
+    def __init__(self, *values: Any, tx: bytes | None = None) -> None:
+        if len(values) != len(self.fields):
+            raise TypeError(f"{type(self).__name__} takes {len(self.fields)} arguments: {', '.join(self.fields)}")
+        arguments = dict(zip(self.fields, values, strict=True))
+        for name, value in arguments.items():
+            setattr(self, name, value)
+        self.values = values
+        self.tx = tx
+        super().__init__(f"{type(self).__name__}: {self.says.format(**arguments)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.values, {"tx": self.tx}

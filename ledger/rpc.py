@@ -1,0 +1,92 @@
+"""The port to the chain's node: JSON-RPC calls, one at a time, from any thread.
+
+web3's own providers are not used: its IPC provider spins on a processor until its time-out when the node dies, decodes
+a long answer again at every packet, lets one slow call block all others, and bounds nothing; importing it costs a
+second and 60 MB in every process.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from ledger.errors import RpcRefused, RpcUnreachable
+from ledger.transport import HttpTransport, IpcTransport, Transport
+
+DEFAULT_TIMEOUT: Final = 30.0
+MAX_RESPONSE_BYTES: Final = 64 << 20
+_WRITES: Final = frozenset({"eth_sendRawTransaction", "eth_sendRawTransactionSync"})
+
+
+class Rpc(Protocol):
+    """A node of the chain, as its JSON-RPC."""
+
+    def call(self, method: str, *params: Any) -> Any:
+        """Call a method and give its result; raises RpcRefused for an error answer, RpcUnreachable for none."""
+        ...
+
+
+class NodeRpc:
+    """A node at the end of a transport. Safe to use from several threads: concurrent calls don't wait for each other.
+
+    A read that fails on a connection that had been idle is tried once more on a fresh one; a send never is, since only
+    the sender knows what it means.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._ids = itertools.count(1)
+
+    def __str__(self) -> str:
+        return str(self._transport)
+
+    def call(self, method: str, *params: Any) -> Any:
+        """Call a method and give its result; raises RpcRefused for an error answer, RpcUnreachable for none."""
+        number = next(self._ids)
+        request = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
+        answer = self._transport.exchange(request, again=method not in _WRITES and not method.startswith("evm_"))
+        try:
+            reply = json.loads(answer)
+        except ValueError as error:
+            raise RpcUnreachable(f"{self} answered {method} with {answer[:80]!r}, which is not JSON-RPC") from error
+        if not isinstance(reply, dict) or reply.get("id") != number:
+            raise RpcUnreachable(f"{self} answered {method} with something else than its answer")
+        if reply.get("error") is not None:
+            raise _refusal(reply["error"])
+        return reply.get("result")
+
+    def close(self) -> None:
+        """Close the idle connections; a later call opens a new one."""
+        self._transport.close()
+
+
+def _refusal(error: Any) -> RpcRefused:
+    if not isinstance(error, Mapping):
+        return RpcRefused(0, str(error))
+    number = error.get("code")
+    return RpcRefused(number if isinstance(number, int) else 0, str(error.get("message", "")), error.get("data"))
+
+
+def connect(url: str, *, timeout: float = DEFAULT_TIMEOUT, max_bytes: int = MAX_RESPONSE_BYTES) -> NodeRpc:
+    """Make the RPC of a node from http://, https:// (with user:password@ where needed) or ipc:///path/to/socket.
+
+    Nothing is sent yet. A call fails after `timeout` seconds, or where its answer is longer than `max_bytes`. Raises
+    ValueError for another kind of URL. Credentials in the URL never appear in a message.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "ipc" and parts.path:
+        return NodeRpc(IpcTransport(parts.netloc + parts.path, timeout, max_bytes))
+    if parts.scheme in ("http", "https") and parts.hostname:
+        return NodeRpc(HttpTransport(parts, timeout, max_bytes))
+    raise ValueError(f"{parts.scheme or 'nothing'!r}: a node's address is http://host:port, https://... or ipc:///path")
+
+
+def quantity(number: int) -> str:
+    """Spell a number as JSON-RPC wants it."""
+    return hex(number)
+
+
+def data(raw: bytes) -> str:
+    """Spell bytes as JSON-RPC wants them."""
+    return "0x" + raw.hex()
