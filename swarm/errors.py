@@ -1,13 +1,14 @@
 """Errors of the learning.
 
-    SwarmError
-    ├── SpecificationError    a study specification that can't be run as written (also ValueError)
-    ├── DataError             local data that doesn't fit the study's schema (also ValueError)
-    ├── UpdateError           an update that must not leave this site (also ValueError)
-    ├── TrainingError         local training failed
-    └── BlobError
-        ├── BlobInvalid       bytes that aren't what their hash or manifest says (also ValueError)
-        └── BlobMissing       a blob or chunk that isn't in the store (also KeyError)
+SwarmError
+├── SpecificationError    a study specification that can't be run as written (also ValueError)
+├── DataError             local data that doesn't fit the study's schema (also ValueError)
+├── UpdateError           an update that must not leave this site (also ValueError)
+├── TrainingError         local training failed
+├── MergeError            inputs that the study's rule doesn't merge (also ValueError)
+└── BlobError
+    ├── BlobInvalid       bytes that aren't what their hash or manifest says (also ValueError)
+    └── BlobMissing       a blob or chunk that isn't in the store (also KeyError)
 """
 
 
@@ -41,19 +42,25 @@ class TrainingError(SwarmError):
     code = "swarm.training"
 
 
+class MergeError(SwarmError, ValueError):
+    """Inputs that the study's rule doesn't merge."""
+
+    code = "swarm.merge"
+
+
 class BlobError(SwarmError):
     """Base of the errors about content-addressed blobs."""
 
     code = "swarm.blob"
 
 
-class BlobInvalid(BlobError, ValueError):
+class BlobInvalid(BlobError, ValueError):  # noqa: N818 - says what the blob is
     """Bytes that aren't what their hash or manifest says."""
 
     code = "swarm.blob.invalid"
 
 
-class BlobMissing(BlobError, KeyError):
+class BlobMissing(BlobError, KeyError):  # noqa: N818 - says what the blob is
     """A blob or chunk that isn't in the store."""
 
     code = "swarm.blob.missing"

@@ -12,7 +12,10 @@ from swarm.errors import BlobInvalid
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_ELEMENTS = 1 << 31
+MAX_DIMENSIONS = 16
+MAX_NAME = 256
 CHUNK_ELEMENTS = 1 << 20
+RESERVED_NAME = "__metadata__"
 _KEYS = {"version", "kind", "dtype", "scale_bits", "chunk_elements", "tensors", "chunks"}
 _ITEM_BYTES = {"int16": 2, "int32": 4, "int64": 8, "float32": 4}
 
@@ -27,10 +30,22 @@ class BlobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TensorShape:
-    """Name and shape of one tensor; a scalar has the shape ()."""
+    """Name and shape of one tensor; a scalar has the shape (), and no tensor is empty."""
 
     name: str
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if not (isinstance(name, str) and name.isascii() and name.isprintable() and 0 < len(name) <= MAX_NAME):
+            raise BlobInvalid(f"manifest: a tensor's name is not 1 to {MAX_NAME} printable ASCII characters")
+        if name == RESERVED_NAME:
+            raise BlobInvalid(f"manifest: {name!r} is not a tensor's name: model files keep it for themselves")
+        if len(self.shape) > MAX_DIMENSIONS:
+            raise BlobInvalid(f"manifest: tensor {name!r} has more than {MAX_DIMENSIONS} dimensions")
+        for size in self.shape:
+            if type(size) is not int or not 0 < size <= MAX_ELEMENTS:
+                raise BlobInvalid(f"manifest: tensor {name!r} has a dimension that is not in 1..{MAX_ELEMENTS}")
 
     @property
     def elements(self) -> int:
@@ -39,6 +54,30 @@ class TensorShape:
 
 
 Layout = tuple[TensorShape, ...]
+
+
+def layout_elements(layout: Layout) -> int:
+    """Count the elements of a flat vector of this layout."""
+    return sum(tensor.elements for tensor in layout)
+
+
+def vector_bytes(dtype: str, layout: Layout) -> int:
+    """Count the bytes of a flat vector of this layout; raises BlobInvalid for what can't be a blob."""
+    if dtype not in _ITEM_BYTES:
+        raise BlobInvalid(f"manifest: unknown dtype {dtype!r}")
+    elements = layout_elements(layout)
+    if not 0 < elements <= MAX_ELEMENTS:
+        raise BlobInvalid(f"manifest: {elements} elements are not in 1..{MAX_ELEMENTS}")
+    return elements * _ITEM_BYTES[dtype]
+
+
+def chunk_bytes(dtype: str, chunk_elements: int) -> int:
+    """Count the bytes of a full chunk; raises BlobInvalid for an unknown dtype, or chunks too large."""
+    if dtype not in _ITEM_BYTES:
+        raise BlobInvalid(f"manifest: unknown dtype {dtype!r}")
+    if not 1 <= chunk_elements <= CHUNK_ELEMENTS:
+        raise BlobInvalid(f"manifest: chunk_elements {chunk_elements} is not in 1..{CHUNK_ELEMENTS}")
+    return chunk_elements * _ITEM_BYTES[dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +97,20 @@ class Manifest:
     chunks: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
-        if self.dtype not in _ITEM_BYTES:
-            raise BlobInvalid(f"manifest: unknown dtype {self.dtype!r}")
+        expected = -(-vector_bytes(self.dtype, self.tensors) // chunk_bytes(self.dtype, self.chunk_elements))
         if not 0 <= self.scale_bits <= 62:
             raise BlobInvalid(f"manifest: scale_bits {self.scale_bits} is not in 0..62")
-        if not 1 <= self.chunk_elements <= CHUNK_ELEMENTS:
-            raise BlobInvalid(f"manifest: chunk_elements {self.chunk_elements} is not in 1..{CHUNK_ELEMENTS}")
-        names = [tensor.name for tensor in self.tensors]
-        if any(first >= second for first, second in pairwise(names)):
+        if self.dtype == "float32" and self.scale_bits:
+            raise BlobInvalid("manifest: a float32 vector has no scale_bits")
+        if any(first.name >= second.name for first, second in pairwise(self.tensors)):
             raise BlobInvalid("manifest: tensor names are not sorted and unique")
-        if not 0 < self.elements <= MAX_ELEMENTS:
-            raise BlobInvalid(f"manifest: {self.elements} elements are not in 1..{MAX_ELEMENTS}")
-        expected = -(-self.elements // self.chunk_elements)
         if len(self.chunks) != expected:
             raise BlobInvalid(f"manifest: {len(self.chunks)} chunks where {expected} are needed")
 
     @property
     def elements(self) -> int:
         """Number of elements of the whole vector."""
-        return sum(tensor.elements for tensor in self.tensors)
+        return layout_elements(self.tensors)
 
     @property
     def item_bytes(self) -> int:
@@ -90,7 +124,7 @@ class Manifest:
 
     def chunk_offset(self, index: int) -> int:
         """Byte offset of a chunk in the vector."""
-        return index * self.chunk_elements * self.item_bytes
+        return index * chunk_bytes(self.dtype, self.chunk_elements)
 
     def chunk_size(self, index: int) -> int:
         """Bytes of one chunk; raises BlobInvalid where there is no such chunk."""
@@ -140,14 +174,14 @@ class Manifest:
             dtype=_text(record["dtype"]),
             scale_bits=_natural(record["scale_bits"]),
             chunk_elements=_natural(record["chunk_elements"]),
-            tensors=tuple(TensorShape(_text(name), tuple(_natural(d) for d in shape)) for name, shape in record["tensors"]),
+            tensors=tuple(TensorShape(_text(name), tuple(map(_natural, shape))) for name, shape in record["tensors"]),
             chunks=tuple(_digest(chunk) for chunk in record["chunks"]),
         )
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.isascii() or not 0 < len(value) <= 256:
-        raise BlobInvalid("manifest: a name is not 1 to 256 ASCII characters")
+    if not isinstance(value, str):
+        raise BlobInvalid("manifest: a name is not text")
     return value
 
 

@@ -1,0 +1,1 @@
+"""What happens to numbers before they may leave a site."""
