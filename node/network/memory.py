@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from node.network.errors import RequestFailed
+from node.network.frames import INLINE_BYTES
 from node.network.port import (
     MAX_REQUEST_BYTES,
     Address,
@@ -22,7 +23,7 @@ from node.network.port import (
     Started,
     Traffic,
 )
-from node.network.pull import INLINE_BYTES, Description, Puller, SourceFailed
+from node.network.pull import Description, Puller, SourceFailed
 from swarm.blobs import BlobStore
 from swarm.errors import BlobError
 from swarm.manifest import Manifest

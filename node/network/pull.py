@@ -14,7 +14,6 @@ from swarm.blobs import BlobStore, Receiver
 from swarm.errors import BlobInvalid
 from swarm.manifest import Manifest
 
-INLINE_BYTES = 1 << 16
 IN_FLIGHT = 2  # per source: the next chunk travels while this one is verified and written
 SLOTS = 16  # chunks in memory over all pulls of a site
 PATIENCE = 0.3  # seconds that the first source gets to describe the blob before the next one is asked as well

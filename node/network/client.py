@@ -1,0 +1,161 @@
+"""The asking side of a channel: requests under way together, answers in their order, and a watch on stalls."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import trio
+
+from node.network.channel import Channel, ChannelClosed
+from node.network.frames import (
+    DESCRIBED_BYTES,
+    HELLO_BYTES,
+    REFUSED_BYTES,
+    FrameType,
+    MalformedFrame,
+    decode_described,
+    decode_hello,
+    decode_refused,
+    encode_ask,
+    encode_chunk,
+    encode_describe,
+    encode_hello,
+)
+from node.network.port import MAX_REQUEST_BYTES, FaultKind, Hello
+from node.network.pull import Description, SourceFailed
+
+PATIENCE_FACTOR = 12  # an answer may take this many times the stall time in all, however steadily it trickles
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    """A request under way."""
+
+    answer_type: FrameType
+    limit: int
+    done: trio.Event = field(default_factory=trio.Event)
+    answer: memoryview | None = None
+    failure: SourceFailed | None = None
+
+    def settle(self, answer: memoryview | None, failure: SourceFailed | None) -> None:
+        self.answer, self.failure = answer, failure
+        self.done.set()
+
+
+class Client:
+    """Asks a peer over a channel of ours. Every call raises SourceFailed."""
+
+    def __init__(self, channel: Channel, stall_seconds: float) -> None:
+        self.failure: SourceFailed | None = None
+        self.ended = trio.Event()
+        self._channel = channel
+        self._stall_seconds = stall_seconds
+        self._waiting: deque[_Question] = deque()
+        self._sending = trio.Lock()
+        self._watch = trio.CancelScope()
+        self._begun = 0.0
+
+    async def run(self) -> None:
+        """Receive answers until the channel ends or fails; `failure` then says how, and every request fails with it."""
+        try:
+            with self._watch:
+                await self._receive()
+            if self.failure is None:
+                self._end(FaultKind.STALLED, f"no byte for {self._stall_seconds:g} s, or an answer that only trickles")
+                self._channel.cut()  # a frozen peer would not take a reset
+            else:
+                await self._channel.abort()
+        except ChannelClosed as closed:
+            self._end(FaultKind.UNREACHABLE, f"the connection was lost ({closed})")
+        except MalformedFrame as malformed:
+            self._end(FaultKind.MALFORMED, str(malformed))
+            await self._channel.abort()
+        finally:
+            self._end(FaultKind.UNREACHABLE, "disconnected")
+            self.ended.set()
+
+    async def hello(self, mine: Hello) -> Hello:
+        """Say hello; gives the other side's."""
+        return decode_hello(await self._ask(encode_hello(mine), FrameType.HELLO, HELLO_BYTES))
+
+    async def describe(self, blob: bytes) -> Description:
+        """A blob's manifest, with the vector where that is small."""
+        answer = await self._ask(encode_describe(blob), FrameType.DESCRIBED, DESCRIBED_BYTES)
+        try:
+            return Description(*decode_described(answer))
+        except MalformedFrame as malformed:
+            raise SourceFailed(FaultKind.MALFORMED, str(malformed)) from None
+
+    async def chunk(self, blob: bytes, index: int, size: int) -> memoryview:
+        """One chunk."""
+        answer = await self._ask(encode_chunk(blob, index), FrameType.DATA, size)
+        if len(answer) != size:
+            raise SourceFailed(FaultKind.MALFORMED, f"chunk {index}: {len(answer)} bytes where {size} are needed")
+        return answer
+
+    async def request(self, kind: str, payload: bytes) -> bytes:
+        """The answer to a control message."""
+        return bytes(await self._ask(encode_ask(kind, payload), FrameType.ANSWER, MAX_REQUEST_BYTES))
+
+    async def _ask(self, frame: bytes, answer_type: FrameType, limit: int) -> memoryview:
+        question = _Question(answer_type, max(limit, REFUSED_BYTES))
+        async with self._sending:
+            if self.failure is not None:
+                raise SourceFailed(self.failure.kind, self.failure.detail)
+            self._waiting.append(question)
+            if len(self._waiting) == 1:
+                self._begin()
+            await self._send(frame)
+        await question.done.wait()
+        if question.answer is None:
+            failure = question.failure or SourceFailed(FaultKind.UNREACHABLE, "disconnected")
+            raise SourceFailed(failure.kind, failure.detail)
+        return question.answer
+
+    async def _send(self, frame: bytes) -> None:
+        sent = False
+        try:
+            await self._channel.send(frame)
+            sent = True
+        except ChannelClosed as closed:
+            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost ({closed})") from None
+        finally:
+            if not sent:  # half a request may be on its way, and no later answer could be told apart
+                self._end(FaultKind.UNREACHABLE, "a request was given up")
+                self._watch.cancel()
+
+    async def _receive(self) -> None:
+        while True:
+            kind, body = await self._channel.receive(self._limit, self._progress)
+            question = self._waiting[0]
+            if kind is question.answer_type:
+                question.settle(body, None)
+            elif kind is FrameType.REFUSED:
+                refused = decode_refused(body)
+                question.settle(None, SourceFailed(refused.kind, refused.sentence))
+            else:
+                raise MalformedFrame(f"{kind.name} instead of {question.answer_type.name}")
+            self._waiting.popleft()
+            if self._waiting:
+                self._begin()
+            else:
+                self._watch.deadline = float("inf")
+
+    def _limit(self) -> int:
+        if not self._waiting:
+            raise MalformedFrame("an answer to no question")
+        return self._waiting[0].limit
+
+    def _begin(self) -> None:
+        self._begun = trio.current_time()
+        self._watch.deadline = self._begun + self._stall_seconds
+
+    def _progress(self) -> None:
+        if self._waiting:
+            longest = self._begun + PATIENCE_FACTOR * self._stall_seconds
+            self._watch.deadline = min(trio.current_time() + self._stall_seconds, longest)
+
+    def _end(self, kind: FaultKind, detail: str) -> None:
+        if self.failure is None:
+            self.failure = SourceFailed(kind, detail)
+        while self._waiting:
+            self._waiting.popleft().settle(None, self.failure)
