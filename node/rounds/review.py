@@ -10,7 +10,8 @@ from ledger.types import Commitment
 from node.network.port import Address
 from node.rounds.inputs import Inputs
 from swarm.blobs import BlobStore
-from swarm.merge import Exclusion, MergeRule, Objection, merge_moments, merge_updates
+from swarm.merge import Exclusion, MergeRule, Objection, merge_updates
+from swarm.moments import merge_moments
 
 REFETCH_SECONDS = 2.0
 
@@ -82,7 +83,7 @@ class Reviewer:
         """Merge inputs that are here and were found fit; give the output's hash. The output lands in the store."""
         if number == 0 or base is None:
             blobs = [entry.commitment.blob for entry in merged]
-            manifest = await trio.to_thread.run_sync(partial(merge_moments, self._store, blobs, self._rule))
+            manifest = await trio.to_thread.run_sync(partial(merge_moments, self._store, blobs))
         else:
             weighted = [(entry.commitment.blob, entry.commitment.weight) for entry in merged]
             manifest = await trio.to_thread.run_sync(partial(merge_updates, self._store, base, weighted, self._rule))

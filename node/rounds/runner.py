@@ -58,8 +58,8 @@ class StudyRunner:
         self._folder = folder
         self._trainer = trainer
         self._reveals = reveals
-        rule = spec.merge_rule()
-        self._inputs = Inputs(site.network, site.store, rule)
+        rule = spec.merge_rule(site.store.manifest(spec.initial).tensors)
+        self._inputs = Inputs(site.network, site.store, rule, spec.data.columns)
         self._reviewer = Reviewer(self._inputs, site.store, rule)
         self._findings = Findings()
         self._training_seconds = 0.0
@@ -184,8 +184,7 @@ class StudyRunner:
         if self._site.store.has(blob):
             return
         sources = [site for site in self.state.sites if site != self._site.address]
-        size = max(self._spec.merge_rule().model_bytes, self._spec.merge_rule().moments_bytes)
-        await self._site.network.pull(blob, sources, max_bytes=size)
+        await self._site.network.pull(blob, sources, max_bytes=self._inputs.output_bytes)
         self._log.info("caught_up", what=what, round=number, blob=blob.hex())
 
     async def _commitment(self, basis: do.Basis) -> Commitment:
@@ -263,7 +262,7 @@ class StudyRunner:
 
     def _forget_old_updates(self) -> None:
         """Delete the updates of rounds whose retention is over; models and moments stay."""
-        over = self.state.round.number - self._spec.retention_rounds
+        over = self.state.round.number - self._spec.round.retention_rounds
         while self._retained_from < over:
             for blob in self.state.committed_blobs(self._retained_from):
                 self._inputs.forget(blob)
