@@ -1,0 +1,166 @@
+"""Where a site's records come from: a small object in the site's configuration."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from swarm.data.arrays import read_npz
+from swarm.data.breast_cancer import read_breast_cancer
+from swarm.data.dataset import Dataset, Part, Rows, SiteData
+from swarm.data.heart_disease import FLAMBY_SEED, read_heart_disease, split_like_flamby
+from swarm.data.records import Records
+from swarm.data.shards import split_shards, split_test
+from swarm.data.table import read_csv
+from swarm.errors import DataError
+from swarm.spec import StudySpec
+
+FEWEST_ROWS = 2
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class _Source(BaseModel):
+    """What every source has. `allow_one_class` lets a site train whose training part holds one class only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: Seed = 0
+    allow_one_class: bool = False
+
+
+class _Shardable(_Source):
+    """A source that can be divided among rehearsing sites: this one gets shard `shard` (from 0) of `shards`.
+
+    `test_fraction` of each class is held back for testing where the source has no test part of its own.
+    """
+
+    test_fraction: float = Field(default=0.25, ge=0, lt=1)
+    shard: int | None = Field(default=None, ge=0)
+    shards: int | None = Field(default=None, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _check(self) -> "_Shardable":
+        if (self.shard is None) != (self.shards is None):
+            raise ValueError("give shard and shards, or neither")
+        if self.shard is not None and self.shards is not None and self.shard >= self.shards:
+            raise ValueError(f"shard must be from 0 to {self.shards - 1}")
+        return self
+
+    def own(self, records: Records, spec: StudySpec) -> Records:
+        """Give this site's share."""
+        if self.shard is None or self.shards is None:
+            return records
+        if not spec.data.classes:
+            raise DataError("shards: only the records of a classification are divided among sites")
+        return records.take(split_shards(records.labels, self.shards, self.seed)[self.shard])
+
+    def split(self, records: Records, spec: StudySpec) -> tuple[Records, Records]:
+        """Hold a test part back."""
+        strata = records.labels if spec.data.classes else records.labels * 0
+        return _parts(records, split_test(strata, self.test_fraction, self.seed))
+
+
+class CsvSource(_Shardable):
+    """A CSV file, and maybe another one with the test part."""
+
+    source: Literal["csv"]
+    path: Path
+    test_path: Path | None = None
+
+    def records(self, spec: StudySpec) -> tuple[Records, Records]:
+        """Read training and test part."""
+        records = self.own(read_csv(self.path, spec.data), spec)
+        if self.test_path is None:
+            return self.split(records, spec)
+        return records, self.own(read_csv(self.test_path, spec.data), spec)
+
+
+class NpzSource(_Shardable):
+    """A NumPy archive."""
+
+    source: Literal["npz"]
+    path: Path
+
+    def records(self, spec: StudySpec) -> tuple[Records, Records]:
+        """Read training and test part."""
+        train, test = read_npz(self.path, spec.data)
+        if test is None:
+            return self.split(self.own(train, spec), spec)
+        return self.own(train, spec), self.own(test, spec)
+
+
+class BreastCancerSource(_Shardable):
+    """The breast-cancer data that ships with scikit-learn."""
+
+    source: Literal["breast-cancer"]
+
+    def records(self, spec: StudySpec) -> tuple[Records, Records]:
+        """Read training and test part."""
+        return self.split(self.own(read_breast_cancer(spec.data), spec), spec)
+
+
+class HeartDiseaseSource(_Source):
+    """One of the four hospitals of UCI heart disease; the default seed gives FLamby's split.
+
+    One class is allowed by default, because FLamby's split leaves Switzerland's training part with one.
+    """
+
+    source: Literal["heart-disease"]
+    path: Path
+    center: Literal["cleveland", "hungarian", "switzerland", "va"]
+    seed: Seed = FLAMBY_SEED
+    allow_one_class: bool = True
+
+    def records(self, spec: StudySpec) -> tuple[Records, Records]:
+        """Read training and test part."""
+        records = read_heart_disease(self.path, self.center, spec.data)
+        return _parts(records, split_like_flamby(records.labels, self.seed))
+
+
+DataSource = CsvSource | NpzSource | BreastCancerSource | HeartDiseaseSource
+_ADAPTER: TypeAdapter[DataSource] = TypeAdapter(Annotated[DataSource, Field(discriminator="source")])
+
+
+def parse(record: Mapping[str, Any]) -> DataSource:
+    """Validate a data source object; raises DataError naming each wrong field."""
+    try:
+        return _ADAPTER.validate_python(dict(record))
+    except ValidationError as error:
+        faults = [
+            f"data.{'.'.join(map(str, fault['loc'][1:])) or 'source'}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False, include_input=False)
+        ]
+        raise DataError("; ".join(faults)) from None
+
+
+def load(source: Mapping[str, Any] | DataSource, spec: StudySpec) -> SiteData:
+    """Read one site's data and hold it against the study's schema.
+
+    Raises DataError naming file, row and column; also where the training part has too few rows, or one class only
+    and the source doesn't allow that. A test part may hold one class, or be empty.
+    """
+    chosen = parse(source) if isinstance(source, Mapping) else source
+    training, testing = chosen.records(spec)
+    train, test = training.dataset(spec.data, Part.TRAIN), testing.dataset(spec.data, Part.TEST)
+    _check_training_part(train, training.origin, spec, allow_one_class=chosen.allow_one_class)
+    return SiteData(train, test)
+
+
+def _check_training_part(train: Dataset, origin: str, spec: StudySpec, *, allow_one_class: bool) -> None:
+    fewest = max(FEWEST_ROWS, spec.privacy.min_samples)
+    if len(train) < fewest:
+        raise DataError(f"{origin}: the training part has {len(train)} records; this study needs {fewest} at least")
+    classes = spec.data.classes
+    present = (
+        [name for name, count in zip(classes, train.support(len(classes)), strict=True) if count] if classes else []
+    )
+    if classes and len(present) < 2 and not allow_one_class:
+        raise DataError(
+            f"{origin}: every record of the training part is of the class {present[0]!r};"
+            " set data.allow_one_class to take part all the same"
+        )
+
+
+def _parts(records: Records, rows: tuple[Rows, Rows]) -> tuple[Records, Records]:
+    return records.take(rows[0]), records.take(rows[1])
