@@ -8,6 +8,7 @@ from swarm.errors import BlobInvalid
 from swarm.manifest import CHUNK_ELEMENTS, MAX_MANIFEST_BYTES, BlobKind, Layout, Manifest, chunk_bytes, vector_bytes
 
 BLOB_BYTES = 32
+Buffer = bytes | bytearray | memoryview
 
 
 class Receiver(Protocol):
@@ -17,7 +18,7 @@ class Receiver(Protocol):
         """Chunks that are not here yet, ascending."""
         ...
 
-    def write(self, index: int, data: bytes | memoryview) -> None:
+    def write(self, index: int, data: Buffer) -> None:
         """Keep one chunk; raises BlobInvalid where its size or SHA-256 isn't the manifest's."""
         ...
 
@@ -34,7 +35,7 @@ class BlobStore(Protocol):
         kind: BlobKind,
         dtype: str,
         layout: Layout,
-        chunks: Iterable[bytes | memoryview],
+        chunks: Iterable[Buffer],
         *,
         scale_bits: int = 0,
         chunk_elements: int = CHUNK_ELEMENTS,
@@ -81,7 +82,7 @@ def check_blob(blob: bytes) -> bytes:
     return blob
 
 
-def check_chunk(manifest: Manifest, index: int, data: bytes | memoryview) -> memoryview:
+def check_chunk(manifest: Manifest, index: int, data: Buffer) -> memoryview:
     """Give a chunk's bytes as they came; raises BlobInvalid where size or SHA-256 isn't the manifest's."""
     view = memoryview(data).cast("B")
     if view.nbytes != manifest.chunk_size(index):
@@ -95,7 +96,7 @@ def write_chunks(
     kind: BlobKind,
     dtype: str,
     layout: Layout,
-    chunks: Iterable[bytes | memoryview],
+    chunks: Iterable[Buffer],
     sink: Callable[[memoryview], object],
     *,
     scale_bits: int = 0,

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from swarm.blobs import check_blob, check_chunk, write_chunks
+from swarm.blobs import Buffer, check_blob, check_chunk, write_chunks
 from swarm.errors import BlobInvalid, BlobMissing
 from swarm.manifest import CHUNK_ELEMENTS, BlobKind, Layout, Manifest
 
@@ -45,7 +45,7 @@ class FolderStore:
         kind: BlobKind,
         dtype: str,
         layout: Layout,
-        chunks: Iterable[bytes | memoryview],
+        chunks: Iterable[Buffer],
         *,
         scale_bits: int = 0,
         chunk_elements: int = CHUNK_ELEMENTS,
@@ -206,7 +206,7 @@ class FolderReceiver:
         with self._lock:
             return sorted(self._missing)
 
-    def write(self, index: int, data: bytes | memoryview) -> None:
+    def write(self, index: int, data: Buffer) -> None:
         """Keep one chunk; raises BlobInvalid where its size or SHA-256 isn't the manifest's."""
         view = check_chunk(self.manifest, index, data)
         if index in self._missing and (fd := self._open_data()) is not None:

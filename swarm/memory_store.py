@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from threading import Lock
 
-from swarm.blobs import check_blob, check_chunk, write_chunks
+from swarm.blobs import Buffer, check_blob, check_chunk, write_chunks
 from swarm.errors import BlobMissing
 from swarm.manifest import CHUNK_ELEMENTS, BlobKind, Layout, Manifest
 
@@ -21,7 +21,7 @@ class MemoryStore:
         kind: BlobKind,
         dtype: str,
         layout: Layout,
-        chunks: Iterable[bytes | memoryview],
+        chunks: Iterable[Buffer],
         *,
         scale_bits: int = 0,
         chunk_elements: int = CHUNK_ELEMENTS,
@@ -103,7 +103,7 @@ class MemoryReceiver:
             return []
         return [index for index in range(len(self.manifest.chunks)) if index not in self._chunks]
 
-    def write(self, index: int, data: bytes | memoryview) -> None:
+    def write(self, index: int, data: Buffer) -> None:
         """Keep one chunk; raises BlobInvalid where its size or SHA-256 isn't the manifest's."""
         self._chunks[index] = bytes(check_chunk(self.manifest, index, data))
 

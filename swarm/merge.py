@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.blobs import BlobStore
+from swarm.blobs import BlobStore, Buffer
 from swarm.errors import BlobInvalid, MergeError
 from swarm.fixed import DTYPE_LIMITS, squared_norm
 from swarm.manifest import CHUNK_ELEMENTS, BlobKind, Layout, Manifest
@@ -31,7 +31,11 @@ _BLOCK = 1 << 15  # elements that stay in a core's cache
 
 
 class Exclusion(IntEnum):
-    """Why a committed input is not in the merge; the byte that the ledger keeps."""
+    """Why a committed input is not in the merge; the byte that the ledger keeps.
+
+    UNREACHABLE: nobody gave bytes of its hash. MALFORMED: the bytes are no manifest. WRONG_SHAPE: kind, dtype, scale
+    or layout aren't the study's. OVER_CLIP: beyond the bound. NOT_FINITE is for rules that merge floats.
+    """
 
     UNREACHABLE = 1
     MALFORMED = 2
@@ -95,16 +99,17 @@ class InputCheck:
         self._dtype = np.dtype(rule.dtype).newbyteorder("<")
         self._limit = rule.bound**2
         self._shape = check_manifest(manifest, rule)
-        self._norms: dict[int, int] = {}
+        self._total = 0
         self._left = set(range(len(manifest.chunks)))
         self._lock = Lock()
 
-    def add(self, index: int, data: bytes | memoryview) -> None:
+    def add(self, index: int, data: Buffer) -> None:
         """Count one chunk (once, however often it is given), whose hash was checked before."""
         norm = squared_norm(np.frombuffer(data, self._dtype)) if self._shape is None else 0
         with self._lock:
-            self._norms[index] = norm
-            self._left.discard(index)
+            if index in self._left:
+                self._left.discard(index)
+                self._total += norm
 
     def missing(self) -> list[int]:
         """Chunks that were not counted yet, ascending."""
@@ -116,7 +121,7 @@ class InputCheck:
         if self._shape is not None:
             return self._shape
         with self._lock:
-            return Exclusion.OVER_CLIP if sum(self._norms.values()) > self._limit else None
+            return Exclusion.OVER_CLIP if self._total > self._limit else None
 
 
 def check_input(store: BlobStore, blob: bytes, rule: MergeRule) -> Exclusion | None:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from swarm.blobs import BlobStore
 from swarm.errors import UpdateError
-from swarm.fixed import ClipPlan, Doubles, plan_clip, squared_norm
+from swarm.fixed import BLOCK, ClipPlan, Doubles, plan_clip, squared_norm_of_block
 from swarm.manifest import BlobKind, Manifest
 from swarm.merge import MergeRule
 from swarm.moments import Moments, compute_moments
 from swarm.spec import PrivacySection
-from swarm.weights import Floats, chunk_view, cut
+from swarm.weights import Floats, cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,21 @@ class PreparedUpdate:
     def chunks(self) -> Iterator[memoryview]:
         """Give the treated chunks, little-endian, for a blob of the kind `update`.
 
-        Raises UpdateError at the end where they don't obey the bound: the vectors changed after the clip was planned.
+        Raises UpdateError where they don't obey the bound, because a vector was changed after the clip was planned.
         """
         norm = 0
-        for delta in _deltas(self.trained, self.base, self.rule.chunk_elements):
-            values = self.plan.apply(delta)
-            norm += squared_norm(values)
-            yield chunk_view(values, self.rule.dtype)
-        if norm > self.rule.bound**2:
-            raise UpdateError("the update changed after its clip was planned, and is over the bound")
+        size = self.rule.chunk_elements
+        for after, before in zip(cut(self.trained, size), cut(self.base, size), strict=True):
+            chunk = np.empty(after.size, np.dtype(self.rule.dtype).newbyteorder("<"))
+            start = 0
+            for delta in _deltas(after, before):
+                values = self.plan.quantise(delta)
+                norm += squared_norm_of_block(values)
+                chunk[start : start + values.size] = values
+                start += values.size
+            if norm > self.rule.bound**2:
+                raise UpdateError("the update is over its bound: it changed after its clip was planned")
+            yield chunk.data.cast("B")
 
     def write(self, store: BlobStore) -> Manifest:
         """Keep the update as a blob."""
@@ -83,7 +89,7 @@ def prepare_update(
     if trained.shape != base.shape or trained.ndim != 1:
         raise UpdateError(f"a model of shape {trained.shape} is no update of a base of shape {base.shape}")
     plan = plan_clip(
-        lambda: _deltas(trained, base, rule.chunk_elements),
+        lambda: _deltas(trained, base),
         bound=rule.bound,
         scale_bits=rule.scale_bits,
         dtype=rule.dtype,
@@ -104,6 +110,11 @@ def _check_allowed(privacy: PrivacySection, samples: int) -> None:
         raise UpdateError(f"{samples} records: nothing leaves a site with fewer than {privacy.min_samples}")
 
 
-def _deltas(trained: Floats, base: Floats, chunk_elements: int) -> Iterator[Doubles]:
-    for after, before in zip(cut(trained, chunk_elements), cut(base, chunk_elements), strict=True):
-        yield np.subtract(after, before, dtype=np.float64)
+def _deltas(trained: Floats, base: Floats) -> Iterator[Doubles]:
+    """Give the difference in float64, block by block, each in the same memory."""
+    scratch = np.empty(min(BLOCK, trained.size), np.float64)
+    for start in range(0, trained.size, BLOCK):
+        after = trained[start : start + BLOCK]
+        delta = scratch[: after.size]
+        delta[:] = after
+        yield np.subtract(delta, base[start : start + BLOCK], out=delta)
