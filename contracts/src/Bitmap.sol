@@ -31,17 +31,20 @@ library Bitmap {
 
     /// @notice The k-th seat of a set, from the lowest, counted from 0; k must be below `count(set)`.
     /// @dev Eight halvings: the seat is in the lower half where that holds more than k seats, else in the upper one.
-    function select(uint256 set, uint256 k) internal pure returns (uint8 seat) {
+    function select(uint256 set, uint256 k) internal pure returns (uint8) {
+        uint256 seat;
         unchecked {
             for (uint256 width = 128; width != 0; width >>= 1) {
                 uint256 below = count(set & ((uint256(1) << width) - 1));
                 if (k >= below) {
                     k -= below;
                     set >>= width;
-                    seat += uint8(width); // width <= 128, and the sum of all eight is 255
+                    seat += width;
                 }
             }
         }
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint8(seat); // at most 128 + 64 + ... + 1
     }
 
     /// @notice The fewest of `n` that are `bps` ten-thousandths of them, and never none.

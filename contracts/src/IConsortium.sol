@@ -4,7 +4,8 @@ pragma solidity ^0.8.28;
 /// @title Who is a member of the consortium.
 /// @notice Members admit and remove members by vote; nobody owns the contract. Every member has a seat,
 ///         numbered 0..255, that is never given to anybody else, so that a set of sites is one 256-bit word.
-///         A consortium therefore admits at most 256 sites in its lifetime.
+///         A consortium therefore admits at most 256 sites in its lifetime. A site that comes back takes its own
+///         seat again.
 interface IConsortium {
     /// @notice A founding site.
     struct Founder {
@@ -35,7 +36,12 @@ interface IConsortium {
     event AddressesPublished(address indexed site, string[] multiaddrs);
     /// @param text The applicant's name for Admit, the reason given for Remove.
     event MotionOpened(
-        uint256 indexed motion, MotionKind kind, address indexed subject, address indexed opener, string text, uint64 deadline
+        uint256 indexed motion,
+        MotionKind kind,
+        address indexed subject,
+        address indexed opener,
+        string text,
+        uint64 deadline
     );
     event VoteCast(uint256 indexed motion, address indexed voter, bool approve);
     event MotionClosed(uint256 indexed motion, MotionState state);

@@ -81,34 +81,67 @@ interface IStudy {
     // -- events, in the order of a study's life ------------------------------------------------------------------
 
     event StudyProposed(
-        uint256 indexed study, address indexed proposer, bytes32 indexed specHash, Terms terms, uint64 acceptDeadline, bytes spec
+        uint256 indexed study,
+        address indexed proposer,
+        bytes32 indexed specHash,
+        Terms terms,
+        uint64 acceptDeadline,
+        bytes spec
     );
     /// @param fromRound First round that this site takes part in.
-    event StudyAccepted(uint256 indexed study, address indexed site, uint8 seat, bytes32 specHash, bytes32 tip, uint16 fromRound);
+    event StudyAccepted(
+        uint256 indexed study, address indexed site, uint8 seat, bytes32 specHash, bytes32 tip, uint16 fromRound
+    );
     event StudyDeclined(uint256 indexed study, address indexed site, uint8 seat, bytes32 specHash);
     event StudyStarted(uint256 indexed study, uint256 participants, bytes32 seed);
     event SiteWithdrew(uint256 indexed study, address indexed site, uint8 seat);
     event RoundOpened(uint256 indexed study, uint16 indexed round, uint16 attempt, uint256 eligible, uint64 deadline);
     event UpdateCommitted(
-        uint256 indexed study, uint16 indexed round, address indexed site, uint16 attempt, uint8 seat, Commitment commitment
+        uint256 indexed study,
+        uint16 indexed round,
+        address indexed site,
+        uint16 attempt,
+        uint8 seat,
+        Commitment commitment
     );
-    event RoundExtended(uint256 indexed study, uint16 indexed round, uint16 attempt, uint256 committed, uint64 deadline);
+    event RoundExtended(
+        uint256 indexed study, uint16 indexed round, uint16 attempt, uint256 committed, uint64 deadline
+    );
     event RoundSealed(uint256 indexed study, uint16 indexed round, uint16 attempt, uint256 committed, bytes32 seed);
-    event LeaderElected(uint256 indexed study, uint16 indexed round, address indexed leader, uint16 term, uint8 seat, uint64 deadline);
+    event LeaderElected(
+        uint256 indexed study, uint16 indexed round, address indexed leader, uint16 term, uint8 seat, uint64 deadline
+    );
     /// @param merged Seats whose updates are in the output.
     /// @param reasons One byte per committed seat that is not in `merged`, by ascending seat.
     event ModelPublished(
-        uint256 indexed study, uint16 indexed round, address indexed leader, uint16 term, bytes32 output, uint256 merged, bytes reasons, uint64 deadline
+        uint256 indexed study,
+        uint16 indexed round,
+        address indexed leader,
+        uint16 term,
+        bytes32 output,
+        uint256 merged,
+        bytes reasons,
+        uint64 deadline
     );
-    event OutputAttested(uint256 indexed study, uint16 indexed round, address indexed site, uint16 term, uint8 seat, bytes32 output);
+    event OutputAttested(
+        uint256 indexed study, uint16 indexed round, address indexed site, uint16 term, uint8 seat, bytes32 output
+    );
     event OutputRejected(
-        uint256 indexed study, uint16 indexed round, address indexed site, uint16 term, uint8 seat, bytes32 output, uint8 reason
+        uint256 indexed study,
+        uint16 indexed round,
+        address indexed site,
+        uint16 term,
+        uint8 seat,
+        bytes32 output,
+        uint8 reason
     );
     /// @notice Commits for `round` that were made on an output which did not become final.
     event CommitsVoided(uint256 indexed study, uint16 indexed round, uint256 voided);
     event LeaderFailed(uint256 indexed study, uint16 indexed round, address indexed leader, uint16 term, Fault fault);
     event RoundRetried(uint256 indexed study, uint16 indexed round, uint16 attempt, uint64 deadline);
-    event RoundFinalised(uint256 indexed study, uint16 indexed round, uint16 term, bytes32 output, uint256 merged, uint256 attested);
+    event RoundFinalised(
+        uint256 indexed study, uint16 indexed round, uint16 term, bytes32 output, uint256 merged, uint256 attested
+    );
     event StudyFinished(uint256 indexed study, bytes32 output);
     event AbortVoted(uint256 indexed study, address indexed site, uint8 seat);
     event StudyAborted(uint256 indexed study, AbortReason reason);
@@ -122,7 +155,9 @@ interface IStudy {
     error StudyAlreadyAnswered(uint256 study, address site);
     error StudyNotParticipant(uint256 study, address site);
     error StudyTooFewSites(uint256 have, uint256 need);
+    /// @param until The deadline that must have passed; the call is allowed from the second after it.
     error StudyTooEarly(uint64 until);
+    /// @param deadline For `accept` in a running study: there is no round left that the site could still join.
     error StudyTooLate(uint64 deadline);
     error StudyAlreadyVoted(uint256 study, address site);
     error RoundWrongPhase(uint256 study, Phase phase);
@@ -157,15 +192,19 @@ interface IStudy {
     /// @notice Accept that very specification, with the tip of a fresh hash chain (keccak256). In a running study
     ///         the site takes part from the first round none of whose reveals were public when it chose its tip.
     ///         The answer of the last member that had none starts the study where at least minSites accepted.
+    ///         Who declined may accept after all; who accepted can only `withdraw`.
     function accept(uint256 study, bytes32 specHash, bytes32 tip) external;
+    /// @notice Decline that very specification, while it is proposed.
     function decline(uint256 study, bytes32 specHash) external;
-    /// @notice Start after the accept deadline, where at least minSites accepted.
+    /// @notice Start, where at least minSites accepted: after the accept deadline, or once no member has yet to answer.
     function start(uint256 study) external;
-    /// @notice Abort a proposal that was not accepted by minSites before its deadline.
+    /// @notice Abort a proposal whose deadline has passed and that fewer than minSites accepted; refused with
+    ///         StudyWrongStatus where enough did, since it can be started.
     function lapse(uint256 study) external;
     /// @notice Leave a running study for good.
     function withdraw(uint256 study) external;
-    /// @notice Vote to abort; a quorum of the participants (quorumBps) ends the study.
+    /// @notice Vote to abort; a quorum of the participants (quorumBps) ends the study. A vote may be repeated where
+    ///         departures since have left a quorum of votes behind it.
     function voteAbort(uint256 study) external;
 
     // -- a round -------------------------------------------------------------------------------------------------
@@ -174,19 +213,28 @@ interface IStudy {
     function commit(uint256 study, uint16 round, uint16 attempt, Commitment calldata commitment) external;
     /// @notice Attest to the published output and commit the next round's update, which was trained on it, at once.
     ///         Where the output does not become final the commit is voided.
-    function attestAndCommit(uint256 study, uint16 round, uint16 term, bytes32 output, Commitment calldata next) external;
-    /// @notice Push a round on whose waiting is over: seal it, or extend it where fewer than minSites committed.
+    function attestAndCommit(uint256 study, uint16 round, uint16 term, bytes32 output, Commitment calldata next)
+        external;
+    /// @notice Push a round on whose waiting is over: seal it, or extend it where fewer than minSites committed. For
+    ///         anybody to call. A commit is not late as long as its round is not sealed.
     function seal(uint256 study, uint16 round, uint16 attempt) external;
-    function publish(uint256 study, uint16 round, uint16 term, bytes32 output, uint256 merged, bytes calldata reasons) external;
+    /// @notice Publish the merged model's hash, with the inputs it is made of; this is the leader's attestation, too. A
+    ///         publication, attestation or rejection is not late as long as its term has not ended.
+    /// @param reasons One byte per committed seat that is not in `merged`, by ascending seat.
+    function publish(uint256 study, uint16 round, uint16 term, bytes32 output, uint256 merged, bytes calldata reasons)
+        external;
+    /// @notice Attest to the published output; the attestation that makes a quorum makes it final.
     function attest(uint256 study, uint16 round, uint16 term, bytes32 output) external;
     /// @notice Reject the published output. As soon as too few committers are left for a quorum the next term begins.
     function reject(uint256 study, uint16 round, uint16 term, bytes32 output, uint8 reason) external;
-    /// @notice End a term whose deadline has passed, or whose leader is no longer a member.
+    /// @notice End a term whose deadline has passed, or whose leader left; for anybody to call. A review that somebody's
+    ///         departure has decided ends with that decision.
     function rotate(uint256 study, uint16 round, uint16 term) external;
 
     // -- views ---------------------------------------------------------------------------------------------------
 
-    /// @notice Where a study stands.
+    /// @notice Where a study stands. `eligible` holds the sites that count now; the other sets are as recorded, and of
+    ///         them, too, only eligible sites count.
     struct View {
         Status status;
         Phase phase;
@@ -210,6 +258,9 @@ interface IStudy {
     function viewStudy(uint256 study) external view returns (View memory);
     function termsOf(uint256 study) external view returns (Terms memory);
     /// @notice The last link a site revealed (its tip before the first reveal), and the epsilon it has spent.
-    function siteState(uint256 study, address site) external view returns (bytes32 link, uint64 epsilonSpent, bool accepted, uint16 fromRound);
+    function siteState(uint256 study, address site)
+        external
+        view
+        returns (bytes32 link, uint64 epsilonSpent, bool accepted, uint16 fromRound);
     function studyCount() external view returns (uint256);
 }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IConsortium} from "./IConsortium.sol";
+import {IStudy} from "./IStudy.sol";
 import {StudyLifecycle} from "./StudyLifecycle.sol";
 import {StudyState} from "./StudyState.sol";
 
@@ -12,8 +13,7 @@ contract Study is StudyLifecycle {
     /// @param consortium_ The consortium whose members run these studies.
     constructor(IConsortium consortium_) StudyState(consortium_) {}
 
-    /// @notice Where a study stands. `eligible` are the sites that count now; the other sets are as recorded, and of
-    ///         them, too, only the eligible count.
+    /// @inheritdoc IStudy
     function viewStudy(uint256 study) external view returns (View memory) {
         Record storage s = _studies[study];
         Cursor memory at = s.cursor;
@@ -38,12 +38,12 @@ contract Study is StudyLifecycle {
         });
     }
 
-    /// @notice The terms of a study; all zero where there is none of this number.
+    /// @inheritdoc IStudy
     function termsOf(uint256 study) external view returns (Terms memory) {
         return _studies[study].terms;
     }
 
-    /// @notice The last link a site revealed (its tip before the first reveal), and the epsilon it has spent.
+    /// @inheritdoc IStudy
     function siteState(uint256 study, address site)
         external
         view

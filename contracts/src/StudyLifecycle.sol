@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Bitmap} from "./Bitmap.sol";
 import {Election} from "./Election.sol";
+import {IStudy} from "./IStudy.sol";
 import {StudyRounds} from "./StudyRounds.sol";
 
 /// @title How a study comes to run, and how it ends before its time.
@@ -14,7 +15,7 @@ abstract contract StudyLifecycle is StudyRounds {
     uint256 private constant MAX_SPECIFICATION = 65536;
     uint16 private constant MAX_ROUNDS = 65534;
 
-    /// @notice Propose a study by its canonical specification; its hash is `sha256(spec)`.
+    /// @inheritdoc IStudy
     function propose(bytes calldata spec, Terms calldata terms) external returns (uint256 study) {
         consortium.seatOf(msg.sender); // reverts where the sender is no member
         if (spec.length == 0 || spec.length > MAX_SPECIFICATION) {
@@ -32,10 +33,7 @@ abstract contract StudyLifecycle is StudyRounds {
         emit StudyProposed(study, msg.sender, specHash, terms, deadline, spec);
     }
 
-    /// @notice Accept that very specification, with the tip of a fresh hash chain (keccak256). In a running study the
-    ///         site takes part from the first round none of whose reveals were public when it chose its tip. Whoever
-    ///         declined may accept after all. The answer of the last member that had none starts the study where at
-    ///         least minSites accepted.
+    /// @inheritdoc IStudy
     function accept(uint256 study, bytes32 specHash, bytes32 tip) external {
         (Record storage s, uint8 seat) = _answering(study, specHash);
         if (s.sites[msg.sender].accepted) revert StudyAlreadyAnswered(study, msg.sender);
@@ -48,7 +46,7 @@ abstract contract StudyLifecycle is StudyRounds {
         if (!running) _startIfAnswered(study, s);
     }
 
-    /// @notice Decline a proposed study. An acceptance is not taken back by this, but by `withdraw`.
+    /// @inheritdoc IStudy
     function decline(uint256 study, bytes32 specHash) external {
         (Record storage s, uint8 seat) = _answering(study, specHash);
         if (s.cursor.status != Status.Proposed) revert StudyWrongStatus(study, s.cursor.status);
@@ -58,18 +56,19 @@ abstract contract StudyLifecycle is StudyRounds {
         _startIfAnswered(study, s);
     }
 
-    /// @notice Start a proposed study where at least minSites accepted: after the accept deadline, or as soon as no
-    ///         member has yet to answer.
+    /// @inheritdoc IStudy
     function start(uint256 study) external {
         Record storage s = _in(study, Status.Proposed);
         uint256 members = consortium.activeSeats();
-        if (block.timestamp <= s.cursor.deadline && members & ~s.answered != 0) revert StudyTooEarly(s.cursor.deadline);
+        if (block.timestamp <= s.cursor.deadline && members & ~s.answered != 0) {
+            revert StudyTooEarly(s.cursor.deadline);
+        }
         uint256 sites = (s.participants & members).count();
         if (sites < s.terms.minSites) revert StudyTooFewSites(sites, s.terms.minSites);
         _start(study, s, members);
     }
 
-    /// @notice Abort a proposal that was not accepted by minSites before its deadline.
+    /// @inheritdoc IStudy
     function lapse(uint256 study) external {
         Record storage s = _in(study, Status.Proposed);
         if (block.timestamp <= s.cursor.deadline) revert StudyTooEarly(s.cursor.deadline);
@@ -80,7 +79,7 @@ abstract contract StudyLifecycle is StudyRounds {
         emit StudyAborted(study, AbortReason.Lapsed);
     }
 
-    /// @notice Leave a running study for good.
+    /// @inheritdoc IStudy
     function withdraw(uint256 study) external {
         (Record storage s, uint8 seat) = _participating(study);
         uint256 others = ~Bitmap.bit(seat);
@@ -91,8 +90,7 @@ abstract contract StudyLifecycle is StudyRounds {
         emit SiteWithdrew(study, msg.sender, seat);
     }
 
-    /// @notice Vote to abort; a quorum of the participants (quorumBps) ends the study. A vote that was cast before may
-    ///         be repeated where departures since have made it part of a quorum.
+    /// @inheritdoc IStudy
     function voteAbort(uint256 study) external {
         (Record storage s, uint8 seat) = _participating(study);
         uint256 participants = s.participants & consortium.activeSeats();
@@ -128,6 +126,7 @@ abstract contract StudyLifecycle is StudyRounds {
         if (from > s.terms.rounds) revert StudyTooLate(s.cursor.deadline);
         if (reviewing) s.joinAfter |= Bitmap.bit(seat);
         else s.joinNext |= Bitmap.bit(seat);
+        // forge-lint: disable-next-line(unsafe-typecast)
         fromRound = uint16(from); // from <= rounds
     }
 

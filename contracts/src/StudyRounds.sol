@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Bitmap} from "./Bitmap.sol";
 import {Election} from "./Election.sol";
+import {IStudy} from "./IStudy.sol";
 import {StudyState} from "./StudyState.sol";
 
 /// @title The rules of a round.
@@ -19,12 +20,12 @@ abstract contract StudyRounds is StudyState {
 
     // -- collecting ----------------------------------------------------------------------------------------------
 
-    /// @notice Commit an update. The commit that completes the eligible set seals the round and elects its leader.
+    /// @inheritdoc IStudy
     function commit(uint256 study, uint16 round, uint16 attempt, Commitment calldata commitment) external {
         _commit(study, _collecting(study, round, attempt), commitment);
     }
 
-    /// @notice Push a round on whose waiting is over: seal it, or extend it where fewer than minSites committed.
+    /// @inheritdoc IStudy
     function seal(uint256 study, uint16 round, uint16 attempt) external {
         Record storage s = _collecting(study, round, attempt);
         uint256 active = _active(s);
@@ -103,16 +104,10 @@ abstract contract StudyRounds is StudyState {
 
     // -- merging -------------------------------------------------------------------------------------------------
 
-    /// @notice Publish the merged model, with the inputs it is made of and a reason for each that was left out. This
-    ///         is the leader's attestation, too.
-    function publish(
-        uint256 study,
-        uint16 round,
-        uint16 term,
-        bytes32 output,
-        uint256 merged,
-        bytes calldata reasons
-    ) external {
+    /// @inheritdoc IStudy
+    function publish(uint256 study, uint16 round, uint16 term, bytes32 output, uint256 merged, bytes calldata reasons)
+        external
+    {
         Record storage s = _led(study, round, term);
         if (s.cursor.phase != Phase.Merging) revert RoundWrongPhase(study, s.cursor.phase);
         uint8 seat = s.cursor.leaderSeat;
@@ -142,15 +137,14 @@ abstract contract StudyRounds is StudyState {
 
     // -- reviewing -----------------------------------------------------------------------------------------------
 
-    /// @notice Attest to the published output.
+    /// @inheritdoc IStudy
     function attest(uint256 study, uint16 round, uint16 term, bytes32 output) external {
         (Record storage s, uint8 seat) = _reviewing(study, round, term, output);
         _attest(study, s, seat);
         _settle(study, s);
     }
 
-    /// @notice Attest to the published output and commit the next round's update, which was trained on it, at once.
-    ///         Where the output does not become final the commit is voided.
+    /// @inheritdoc IStudy
     function attestAndCommit(uint256 study, uint16 round, uint16 term, bytes32 output, Commitment calldata next)
         external
     {
@@ -167,7 +161,7 @@ abstract contract StudyRounds is StudyState {
         }
     }
 
-    /// @notice Reject the published output. As soon as too few committers are left for a quorum the next term begins.
+    /// @inheritdoc IStudy
     function reject(uint256 study, uint16 round, uint16 term, bytes32 output, uint8 reason) external {
         (Record storage s, uint8 seat) = _reviewing(study, round, term, output);
         s.rejected |= Bitmap.bit(seat);
@@ -175,8 +169,7 @@ abstract contract StudyRounds is StudyState {
         _settle(study, s);
     }
 
-    /// @notice End a term whose deadline has passed, or whose leader is no longer a member. A review whose outcome was
-    ///         decided by somebody's departure ends with that outcome.
+    /// @inheritdoc IStudy
     function rotate(uint256 study, uint16 round, uint16 term) external {
         Record storage s = _led(study, round, term);
         bool reviewing = s.cursor.phase == Phase.Reviewing;
@@ -217,7 +210,7 @@ abstract contract StudyRounds is StudyState {
         uint256 attested = s.attested & voters;
         if (attested.count() >= quorum) {
             _finalise(study, s, attested);
-        } else if ((voters & ~s.rejected).count() < quorum) {
+        } else if (voters != 0 && (voters & ~s.rejected).count() < quorum) {
             _endTerm(study, s, active, Fault.Rejected);
         } else {
             return false;
