@@ -30,17 +30,22 @@ class _AnyString(StringDecoder):
     """Reads any bytes as a string: a site's name must not be able to stop its readers."""
 
     def __init__(self) -> None:
-        super().__init__("replace")
+        super().__init__("replace")  # type: ignore[no-untyped-call]
 
 
 def _codec() -> ABICodec:
-    registry = default_registry.copy()
+    registry = default_registry.copy()  # type: ignore[no-untyped-call]
     registry.unregister_decoder("string")
-    registry.register_decoder(BaseEquals("string"), _AnyString, label="string")
+    registry.register_decoder(BaseEquals("string"), _AnyString, label="string")  # type: ignore[no-untyped-call]
     return ABICodec(registry)
 
 
 CODEC: Final = _codec()
+
+
+def keccak256(data: bytes) -> bytes:
+    """Hash as the EVM does."""
+    return bytes(keccak(data))
 
 
 @lru_cache(maxsize=4096)
@@ -181,7 +186,7 @@ def _subset(parameters: Parameters, indexed: bool) -> Parameters:
 
 
 def _signature(entry: dict[str, Any]) -> bytes:
-    return keccak(f"{entry['name']}({','.join(_abi_type(part) for part in entry['inputs'])})".encode())
+    return keccak256(f"{entry['name']}({','.join(_abi_type(part) for part in entry['inputs'])})".encode())
 
 
 def parse(abi: Sequence[dict[str, Any]]) -> Interface:
@@ -199,6 +204,12 @@ def parse(abi: Sequence[dict[str, Any]]) -> Interface:
             topics = tuple((item.name, Parameters((item,), (item.abi_type,))) for item in _subset(inputs, True).items)
             interface.events[signature] = EventShape(name, signature, topics, _subset(inputs, False))
     return interface
+
+
+def constructor(abi: Sequence[dict[str, Any]]) -> Parameters:
+    """Read the arguments of a contract's constructor."""
+    entries = [entry["inputs"] for entry in abi if entry["type"] == "constructor"]
+    return _parameters(entries[0] if entries else ())
 
 
 @cache

@@ -3,20 +3,28 @@
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.abi import normalise_address
-from ledger.errors import DeploymentInvalid
-from ledger.types import Address
+from contracts import artifacts
+from ledger.abi import checksum_address, constructor, normalise_address
+from ledger.account import Account
+from ledger.errors import DeploymentInvalid, TransactionFailed
+from ledger.rpc import Rpc, data, eth_call
+from ledger.sender import Sender
+from ledger.types import Address, Founder
 
 _VERSION = 1
+_GAS_PER_BYTE = 400
+_GAS_PER_FOUNDER = 200_000
+_GAS_BASE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A consortium's two contracts: the chain's id, its genesis hash, their addresses, and the block that holds both."""
+    """A consortium's two contracts: their chain and its genesis hash, their addresses, and the first one's block."""
 
     chain_id: int
     genesis: bytes
@@ -98,3 +106,36 @@ def _account(record: dict[str, Any], field: str) -> Address:
     except ValueError:
         pass
     raise DeploymentInvalid(f"the deployment's {field} is not 0x and 40 hex digits")
+
+
+def deploy(
+    rpc: Rpc,
+    account: Account,
+    founders: Sequence[Founder],
+    quorum_bps: int,
+    motion_seconds: int,
+    *,
+    timeout: float = 60.0,
+) -> Deployment:
+    """Put both contracts on the chain; the deployer gets no rights by it. Raises the Consortium's own errors."""
+    chain_id = int(rpc.call("eth_chainId"), 16)
+    genesis = bytes.fromhex(rpc.call("eth_getBlockByNumber", "0x0", False)["hash"][2:])
+    sender = Sender(rpc, account, chain_id, timeout=timeout)
+    arguments = (list(founders), quorum_bps, motion_seconds)
+    consortium, first = _create(rpc, sender, "Consortium", arguments, _GAS_PER_FOUNDER * len(founders))
+    study, _ = _create(rpc, sender, "Study", (consortium,), 0)
+    return Deployment(chain_id, genesis, consortium, study, first)
+
+
+def _create(
+    rpc: Rpc, sender: Sender, name: artifacts.ContractName, arguments: tuple[Any, ...], extra_gas: int
+) -> tuple[Address, int]:
+    """Create one contract; gives its address and block."""
+    artifact = artifacts.load(name)
+    code = artifact.bytecode + constructor(artifact.abi).encode(arguments)
+    # A constructor's refusal is worth asking for first: once it is mined the reason is hard to come by.
+    eth_call(rpc, {"from": sender.account.address, "data": data(code)}, "latest")
+    signed, receipt = sender.send(None, code, _GAS_BASE + _GAS_PER_BYTE * len(code) + extra_gas)
+    if int(receipt["status"], 16) == 0:
+        raise TransactionFailed(f"{name} could not be created: transaction {data(signed.hash)} reverted", signed.hash)
+    return checksum_address(bytes.fromhex(receipt["contractAddress"][2:])), int(receipt["blockNumber"], 16)

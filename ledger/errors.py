@@ -15,11 +15,12 @@
     ├── KeyInvalid                 a private key that isn't one (also ValueError)
     └── DevnetError                the embedded devnet can't do it
         ├── AnvilMissing           no anvil on this machine; says the line to type
-        └── JournalInvalid         the journal on disk isn't one, or doesn't give the chain it recorded (also ValueError)
+        └── JournalInvalid         the journal isn't one, or doesn't give the chain it recorded (also ValueError)
 
 Every class has a stable `code`; the message says what happened and what to do.
 """
 
+import inspect
 import re
 from typing import Any, ClassVar
 
@@ -143,7 +144,7 @@ class ContractError(LedgerError):
 
     def __init_subclass__(cls) -> None:
         cls.code = f"ledger.contract.{snake_case(cls.__name__)}"
-        cls.fields = tuple(cls.__dict__.get("__annotations__", {}))
+        cls.fields = tuple(inspect.get_annotations(cls))
 
     def __init__(self, *values: Any, tx: bytes | None = None) -> None:
         if len(values) != len(self.fields):

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from ledger.errors import RpcRefused, RpcUnreachable
+from ledger import abi
+from ledger.errors import ChainMismatch, RpcRefused, RpcUnreachable
 from ledger.transport import HttpTransport, IpcTransport, Transport
 
 DEFAULT_TIMEOUT: Final = 30.0
@@ -90,3 +91,30 @@ def quantity(number: int) -> str:
 def data(raw: bytes) -> str:
     """Spell bytes as JSON-RPC wants them."""
     return "0x" + raw.hex()
+
+
+def eth_call(rpc: Rpc, call: dict[str, str], block: str) -> bytes:
+    """Call without a transaction; raises the contract's own error where it reverts with one."""
+    try:
+        return bytes.fromhex(rpc.call("eth_call", call, block)[2:])
+    except RpcRefused as refusal:
+        error = abi.decode_revert(_revert_data(refusal))
+        if error is None:
+            raise
+        raise error from refusal
+
+
+def _revert_data(refusal: RpcRefused) -> bytes:
+    found = refusal.data.get("data") if isinstance(refusal.data, Mapping) else refusal.data
+    try:
+        return bytes.fromhex(found[2:]) if isinstance(found, str) else b""
+    except ValueError:
+        return b""
+
+
+def block_header(rpc: Rpc, block: str) -> Mapping[str, Any]:
+    """Read a block's header by its number in hex, or by a tag; raises ChainMismatch where there is none."""
+    header: Mapping[str, Any] | None = rpc.call("eth_getBlockByNumber", block, False)
+    if header is None:
+        raise ChainMismatch(f"the chain's node has no block {block}; was the chain reset, or is the node behind?")
+    return header
