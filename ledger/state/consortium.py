@@ -1,0 +1,93 @@
+"""Who is a member, and what the members are voting on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ledger.events import (
+    AddressesPublished,
+    ConsortiumEvent,
+    ConsortiumFounded,
+    MotionClosed,
+    MotionOpened,
+    SiteAdmitted,
+    SiteLeft,
+    SiteRemoved,
+    VoteCast,
+)
+from ledger.types import Address, MotionKind, MotionState, bitmap_of
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A site of the consortium; `addresses` are its multiaddrs, as published last."""
+
+    account: Address
+    seat: int
+    name: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """A vote: on admitting or removing `subject`; `text` is the applicant's name, or the reason for a removal."""
+
+    number: int
+    kind: MotionKind
+    subject: Address
+    opener: Address
+    text: str
+    deadline: int
+    state: MotionState = MotionState.OPEN
+    votes: Mapping[Address, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsortiumState:
+    """The consortium after some events. `former` are the sites that left or were removed, by account."""
+
+    quorum_bps: int = 0
+    motion_seconds: int = 0
+    members: Mapping[Address, Member] = field(default_factory=dict)
+    former: Mapping[Address, Member] = field(default_factory=dict)
+    motions: Mapping[int, Motion] = field(default_factory=dict)
+
+    @property
+    def active_seats(self) -> int:
+        """Bitmap of the members' seats."""
+        return bitmap_of(*(member.seat for member in self.members.values()))
+
+    def name_of(self, account: Address) -> str:
+        """The name of a member, present or former; of anybody else the account itself."""
+        member = self.members.get(account) or self.former.get(account)
+        return member.name if member is not None else account
+
+    def apply(self, event: ConsortiumEvent) -> "ConsortiumState":
+        """Give the state after one more event."""
+        match event:
+            case ConsortiumFounded(quorum_bps=quorum_bps, motion_seconds=motion_seconds):
+                return replace(self, quorum_bps=quorum_bps, motion_seconds=motion_seconds)
+            case SiteAdmitted(site=site, seat=seat, name=name):
+                return replace(self, members={**self.members, site: Member(site, seat, name)})
+            case SiteLeft(site=site) | SiteRemoved(site=site):
+                return self._without(site)
+            case AddressesPublished(site=site, multiaddrs=multiaddrs):
+                moved = replace(self.members[site], addresses=multiaddrs)
+                return replace(self, members={**self.members, site: moved})
+            case MotionOpened():
+                motion = Motion(event.motion, event.kind, event.subject, event.opener, event.text, event.deadline)
+                return replace(self, motions={**self.motions, event.motion: motion})
+            case VoteCast(motion=number, voter=voter, approve=approve):
+                motion = self.motions[number]
+                return self._with_motion(replace(motion, votes={**motion.votes, voter: approve}))
+            case MotionClosed(motion=number, state=state):
+                return self._with_motion(replace(self.motions[number], state=state))
+            case _:
+                return self
+
+    def _with_motion(self, motion: Motion) -> "ConsortiumState":
+        return replace(self, motions={**self.motions, motion.number: motion})
+
+    def _without(self, site: Address) -> "ConsortiumState":
+        left = self.members[site]
+        staying = {account: member for account, member in self.members.items() if account != site}
+        return replace(self, members=staying, former={**self.former, site: left})
