@@ -52,4 +52,4 @@ clean:  ## remove reports, build results and caches
 	find contracts docker ledger node swarm tests benchmarks -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environment too
-	rm -rf .venv contracts/node_modules
+	rm -rf .venv .setup.log contracts/node_modules
