@@ -20,7 +20,7 @@ Count = Callable[[int, int], None]
 """Told how many bytes were sent and received."""
 
 
-class ChannelClosed(Exception):  # noqa: N818 - as trio and the library name theirs
+class ChannelClosed(Exception):
     """The stream or its connection has ended."""
 
 

@@ -112,6 +112,13 @@ class SturdyYamux(Yamux):  # type: ignore[misc]
             raise ConnectionClosedError("the peer takes no more bytes", transport="tcp")
         await trio.lowlevel.checkpoint()
 
+    async def _read_data_body(self, length: int) -> bytes:
+        # The library puts a frame together from whatever pieces come, with two copies, and gives up after 100 of them.
+        body = bytes(await self.secured_conn.read(length)) if length else b""
+        if len(body) < length:
+            raise ConnectionClosedError("the connection ended within a frame", transport="tcp")
+        return body
+
     async def _measure_rtt_loop(self) -> None:
         # The library's loop pings but draws no conclusion: a frozen peer or a cut cable goes unnoticed for ever.
         tcp = tcp_of(self.secured_conn)

@@ -11,7 +11,7 @@ import trio
 from node.network.errors import BlobUnusable, PullFailed
 from node.network.port import Address, FaultKind, OnFault, PeerFault
 from swarm.blobs import BlobStore, Receiver
-from swarm.errors import BlobInvalid
+from swarm.errors import BlobError, BlobInvalid
 from swarm.manifest import Manifest
 
 IN_FLIGHT = 2  # per source: the next chunk travels while this one is verified and written
@@ -76,8 +76,8 @@ class Puller:
                 self._busy.pop(blob, None)
 
     async def _pull(self, blob: bytes, sources: Sequence[Source], max_bytes: int) -> Manifest:
-        here = await self._offload(_kept, self._store, blob)
-        if here is not None:
+        if self._store.has(blob):  # a look at the file system that is too quick for a thread
+            here: Manifest = await self._offload(self._store.manifest, blob)
             return _small_enough(here, max_bytes)
         pull = _Pull(self._store, self._offload, self._note, self._slots, blob, max_bytes)
         return await pull.run(sources)
@@ -95,14 +95,12 @@ class _Pull:
         self._slots = slots
         self._blob = blob
         self._max_bytes = max_bytes
-        self._manifest: Manifest | None = None
-        self._receiver: Receiver | None = None
+        self._into: tuple[Manifest, Receiver] | None = None  # known once a source has described the blob
         self._todo: deque[int] = deque()
         self._left = 0
         self._news = trio.Event()
-        self._writing = trio.Lock()
         self._scope = trio.CancelScope()
-        self._unusable: BlobUnusable | None = None
+        self._verdict: Exception | None = None  # that no source can change
         self._faults: list[PeerFault] = []
         self._brought: Counter[Address] = Counter()
 
@@ -111,24 +109,23 @@ class _Pull:
             async with trio.open_nursery() as nursery:
                 for source in sources:
                     nursery.start_soon(self._draw_from, source)
-                    if self._manifest is None:
+                    if self._into is None:
                         with trio.move_on_after(PATIENCE):
                             await self._news.wait()
-        if self._unusable is not None:
-            raise self._unusable
-        if self._manifest is None or self._receiver is None or self._left:
+        if self._verdict is not None:
+            raise self._verdict
+        if self._into is None or self._left:
             raise PullFailed(self._blob, self._faults)
-        await self._offload(self._receiver.finish)
-        return self._manifest
+        return self._into[0]
 
     async def _draw_from(self, source: Source) -> None:
         """Take chunks from one source to the end or its failure; try again after a cut that had brought some."""
         while True:
             before = self._brought[source.address]
             try:
-                if self._manifest is None:
-                    await self._describe(source)
-                await self._take_chunks(source)
+                into = self._into or await self._describe(source)
+                if self._left:
+                    await self._take_chunks(source, *into)
                 return
             except SourceFailed as failure:
                 if failure.kind is FaultKind.UNREACHABLE and self._brought[source.address] > before:
@@ -138,24 +135,24 @@ class _Pull:
                 self._note(fault)
                 self._tell()
                 return
+            except (BlobUnusable, BlobError, OSError) as error:  # the blob's fault, or our own store's
+                self._verdict = error
+                self._scope.cancel()
+                return
 
-    async def _describe(self, source: Source) -> None:
+    async def _describe(self, source: Source) -> tuple[Manifest, Receiver]:
         description = await source.describe(self._blob)
-        if self._manifest is not None:
-            return
-        try:
-            manifest, receiver, missing = await self._offload(self._open, description)
-        except BlobUnusable as unusable:
-            self._unusable = unusable
-            self._scope.cancel()
-            await trio.lowlevel.checkpoint()
-            return
-        if self._manifest is None:
-            self._manifest, self._receiver, self._todo, self._left = manifest, receiver, deque(missing), len(missing)
-            self._tell()
+        if self._into is None:
+            manifest, receiver, missing = await self._offload(self._begin, description)
+            if self._into is None:
+                self._into, self._todo, self._left = (manifest, receiver), deque(missing), len(missing)
+                self._tell()
+                if not missing:
+                    self._scope.cancel()
+        return self._into
 
-    def _open(self, description: Description) -> tuple[Manifest, Receiver, list[int]]:
-        """Check a description and begin receiving; small blobs are complete after it. Runs in a thread."""
+    def _begin(self, description: Description) -> tuple[Manifest, Receiver, list[int]]:
+        """Check a description and begin receiving; small blobs are whole after it. Runs in a thread."""
         if hashlib.sha256(description.manifest).digest() != self._blob:
             raise SourceFailed(FaultKind.CORRUPT, "the manifest isn't the one asked for")
         try:
@@ -172,35 +169,36 @@ class _Pull:
                 start = manifest.chunk_offset(index)
                 _keep(receiver, index, vector[start : start + manifest.chunk_size(index)])
             missing = []
+        if not missing:
+            receiver.finish()
         return manifest, receiver, missing
 
-    async def _take_chunks(self, source: Source) -> None:
-        failures: list[SourceFailed] = []
+    async def _take_chunks(self, source: Source, manifest: Manifest, receiver: Receiver) -> None:
+        failures: list[Exception] = []
+
+        async def lane() -> None:
+            """One request in flight, again and again."""
+            try:
+                while (index := await self._next()) is not None:
+                    await self._fetch(source, manifest, receiver, index)
+            except (SourceFailed, BlobError, OSError) as failure:
+                failures.append(failure)
+                nursery.cancel_scope.cancel()
+
         async with trio.open_nursery() as nursery:
-            for _ in range(min(IN_FLIGHT, max(1, self._left))):
-                nursery.start_soon(self._lane, source, failures, nursery.cancel_scope)
+            for _ in range(IN_FLIGHT):
+                nursery.start_soon(lane)
         if failures:
             raise failures[0]
 
-    async def _lane(self, source: Source, failures: list[SourceFailed], scope: trio.CancelScope) -> None:
-        """One request in flight at a source, again and again."""
-        try:
-            while (index := await self._next()) is not None:
-                async with self._slots:
-                    await self._fetch(source, index)
-        except SourceFailed as failure:
-            failures.append(failure)
-            scope.cancel()
-
-    async def _fetch(self, source: Source, index: int) -> None:
-        manifest, receiver = self._manifest, self._receiver
-        if manifest is None or receiver is None:
-            raise SourceFailed(FaultKind.MISSING, "not described")
+    async def _fetch(self, source: Source, manifest: Manifest, receiver: Receiver, index: int) -> None:
         kept = False
         try:
-            data = await source.chunk(self._blob, index, manifest.chunk_size(index))
-            async with self._writing:
+            async with self._slots:
+                data = await source.chunk(self._blob, index, manifest.chunk_size(index))
                 await self._offload(_keep, receiver, index, data)
+                if self._left == 1:
+                    await self._offload(receiver.finish)
             kept = True
         finally:
             if kept:
@@ -228,10 +226,6 @@ def _keep(receiver: Receiver, index: int, data: bytes | memoryview) -> None:
         receiver.write(index, data)
     except BlobInvalid as invalid:
         raise SourceFailed(FaultKind.CORRUPT, str(invalid)) from None
-
-
-def _kept(store: BlobStore, blob: bytes) -> Manifest | None:
-    return store.manifest(blob) if store.has(blob) else None
 
 
 def _small_enough(manifest: Manifest, max_bytes: int) -> Manifest:
