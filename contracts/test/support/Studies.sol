@@ -17,7 +17,7 @@ abstract contract Studies is Consortia {
     Study internal study;
     uint256 internal id;
     /// @dev Links of each site's hash chain that it has revealed.
-    mapping(uint256 seat => uint256) internal revealed;
+    mapping(Study => mapping(uint256 seat => uint256)) internal revealed;
 
     // -- a study -------------------------------------------------------------------------------------------------
 
@@ -71,11 +71,12 @@ abstract contract Studies is Consortia {
 
     /// @dev What an honest site commits next.
     function commitment(uint256 i) internal view returns (IStudy.Commitment memory) {
+        uint256 links = revealed[study][i] + 1;
         return IStudy.Commitment({
-            blob: keccak256(abi.encode("update", i, revealed[i])),
+            blob: keccak256(abi.encode("update", i, links)),
             weight: uint32(100 + i),
-            epsilonSpent: uint64(100_000 * (revealed[i] + 1)),
-            reveal: link(i, revealed[i] + 1),
+            epsilonSpent: uint64(100_000 * links),
+            reveal: link(i, links),
             seenBlock: uint64(block.number - 1),
             seenHash: blockhash(block.number - 1)
         });
@@ -85,7 +86,7 @@ abstract contract Studies is Consortia {
     function commit(uint256 i) internal {
         IStudy.View memory at = view_();
         commit(i, at.round, at.attempt, commitment(i));
-        ++revealed[i];
+        ++revealed[study][i];
     }
 
     function commit(uint256 i, uint16 round, uint16 attempt, IStudy.Commitment memory c) internal {
@@ -121,7 +122,7 @@ abstract contract Studies is Consortia {
         IStudy.Commitment memory c = commitment(i);
         vm.prank(site(i));
         study.attestAndCommit(id, at.round, at.term, at.output, c);
-        ++revealed[i];
+        ++revealed[study][i];
     }
 
     function reject(uint256 i) internal {
