@@ -42,6 +42,12 @@ class TrainingError(SwarmError):
     code = "swarm.training"
 
 
+class RequestError(SwarmError, ValueError):
+    """A request that the training process can't serve as it stands."""
+
+    code = "swarm.request"
+
+
 class MergeError(SwarmError, ValueError):
     """Inputs that the study's rule doesn't merge."""
 
@@ -54,13 +60,13 @@ class BlobError(SwarmError):
     code = "swarm.blob"
 
 
-class BlobInvalid(BlobError, ValueError):  # noqa: N818 - says what the blob is
+class BlobInvalid(BlobError, ValueError):
     """Bytes that aren't what their hash or manifest says."""
 
     code = "swarm.blob.invalid"
 
 
-class BlobMissing(BlobError, KeyError):  # noqa: N818 - says what the blob is
+class BlobMissing(BlobError, KeyError):
     """A blob or chunk that isn't in the store."""
 
     code = "swarm.blob.missing"

@@ -28,6 +28,7 @@ from swarm.weights import FLOAT, Floats, check_model, chunk_view
 MAX_SITES = 256
 _INT64_MAX = 2**63 - 1
 _BLOCK = 1 << 15  # elements that stay in a core's cache
+_SUBNORMAL = np.float32(2.0**-149)
 
 
 class Exclusion(IntEnum):
@@ -184,11 +185,13 @@ class _Merge:
         try:
             check_model(manifest)
         except BlobInvalid as error:
-            raise MergeError(str(error)) from None
+            raise MergeError(f"base {error}") from None
         if (manifest.tensors, manifest.chunk_elements) != (self._rule.layout, self._rule.chunk_elements):
             raise MergeError(f"base {self._base.hex()} isn't a model of this study's shape")
 
     def chunk(self, index: int) -> Floats:
+        if not _SUBNORMAL + _SUBNORMAL:
+            raise MergeError("this process flushes subnormal numbers to zero: its merge could differ from the others'")
         base = np.frombuffer(self._store.read_chunk(self._base, index), FLOAT)
         total = np.zeros(base.size, np.int64)
         for blob, weight in self._inputs:

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 def layout_of(tensors: Mapping[str, NDArray[Any]]) -> Layout:
     """Describe a model's tensors, sorted by name; raises BlobInvalid for a tensor that isn't float32."""
     for name, tensor in tensors.items():
-        if tensor.dtype != np.float32:
+        if (tensor.dtype.kind, tensor.dtype.itemsize) != ("f", 4):
             raise BlobInvalid(f"tensor {name!r} is {tensor.dtype}: a model holds float32 tensors alone")
     return tuple(TensorShape(name, tuple(map(int, tensors[name].shape))) for name in sorted(tensors))
 

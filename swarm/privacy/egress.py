@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from swarm.blobs import BlobStore
 from swarm.errors import UpdateError
 from swarm.fixed import BLOCK, ClipPlan, Doubles, plan_clip, squared_norm_of_block
-from swarm.manifest import BlobKind, Manifest
+from swarm.manifest import BlobKind, Manifest, layout_elements
 from swarm.merge import MergeRule
 from swarm.moments import Moments, compute_moments
 from swarm.spec import PrivacySection
@@ -86,8 +86,9 @@ def prepare_update(
     Raises UpdateError where nothing may leave.
     """
     _check_allowed(privacy, samples)
-    if trained.shape != base.shape or trained.ndim != 1:
-        raise UpdateError(f"a model of shape {trained.shape} is no update of a base of shape {base.shape}")
+    elements = layout_elements(rule.layout)
+    if not trained.shape == base.shape == (elements,):
+        raise UpdateError(f"vectors of shapes {trained.shape} and {base.shape} where the model has {elements} elements")
     plan = plan_clip(
         lambda: _deltas(trained, base),
         bound=rule.bound,
