@@ -10,7 +10,7 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? core
 ARGS ?=
 
 .NOTPARALLEL:
-.PHONY: help setup demo test test-fast lint type contracts coverage bench format clean distclean
+.PHONY: help setup demo test test-fast lint type contracts pytest bench format clean distclean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,7 +22,7 @@ demo: setup  ## train four sites on this machine, end to end
 	swarm-node demo $(ARGS)
 
 test: setup  ## run every check: lint, types, contracts, tests with coverage
-	@scripts/run-all lint type contracts coverage
+	@scripts/run-all lint type contracts pytest
 
 lint: setup  ## check style and format
 	ruff check .
@@ -34,7 +34,7 @@ type: setup  ## check types, strictly
 contracts: setup  ## rebuild the contracts, compare with the artifacts on record, run their tests
 	python -m contracts.check
 
-coverage: setup  ## run all tests and report coverage
+pytest: setup  ## run all tests and report coverage
 	pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
 test-fast: setup  ## run the tests that take seconds
