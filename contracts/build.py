@@ -35,7 +35,7 @@ class CompilerMissingError(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"no solc {SOLC_VERSION} here: run `npm ci --ignore-scripts` in {HERE}, or "
+            f"no solc {SOLC_VERSION} here: run `npm install --no-save --ignore-scripts` in {HERE}, or "
             f"`python -m solcx.install v{SOLC_VERSION}`, or set SWARM_SOLC to the path of one"
         )
 
