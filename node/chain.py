@@ -1,17 +1,18 @@
 """The ledger as a live value under trio: what has happened so far, and writes that return once they are seen."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import trio
 
+from ledger.calls import Receipt
 from ledger.client import Ledger
 from ledger.errors import RpcUnreachable
-from ledger.state import ConsortiumState, StudyState
+from ledger.state import ConsortiumState, LedgerState, StudyState
 from ledger.stream import EventStream
-from ledger.types import Receipt
 from node import log
+from node.network.port import Started
 
 MAX_BACKOFF = 5.0
 
@@ -27,17 +28,27 @@ class Chain:
 
     def __init__(self, ledger: Ledger, stream: EventStream, poll_seconds: float) -> None:
         self.ledger = ledger
-        self.consortium = ConsortiumState()
-        self.studies: dict[int, StudyState] = {}
+        self._state = LedgerState()
         self.reachable = True
         self._stream = stream
         self._poll_seconds = poll_seconds
         self._changed = trio.Event()
         self._poke = trio.Event()
+        self._polled = trio.Event()
         self._head_block = -1
         self._head_time = -math.inf
         self._head_seen = 0.0
         self._log = log.get()
+
+    @property
+    def consortium(self) -> ConsortiumState:
+        """Members and motions."""
+        return self._state.consortium
+
+    @property
+    def studies(self) -> Mapping[int, StudyState]:
+        """The studies by number."""
+        return self._state.studies
 
     @property
     def block(self) -> int:
@@ -48,7 +59,7 @@ class Chain:
         """Chain time in seconds."""
         return self._head_time + trio.current_time() - self._head_seen
 
-    async def follow(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def follow(self, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the state current, for ever; started once the present state is folded in."""
         await self._poll()
         task_status.started()
@@ -93,11 +104,12 @@ class Chain:
     async def _poll(self) -> None:
         self._poke = trio.Event()
         events = await trio.to_thread.run_sync(self._stream.poll)
-        head = self._stream.head
-        if head.number > self._head_block:
-            self._head_block, self._head_time, self._head_seen = head.number, head.timestamp, trio.current_time()
-        for event in events:
-            self._fold(event)
+        tip = self._stream.tip
+        if tip is not None and tip.number > self._head_block:
+            self._head_block, self._head_time, self._head_seen = tip.number, tip.timestamp, trio.current_time()
+        self._state = self._state.fold(events)
+        self._polled.set()
+        self._polled = trio.Event()
         if events:
             self._changed.set()
             self._changed = trio.Event()

@@ -30,11 +30,17 @@ class NodeConfig(BaseModel):
     name: str = Field(min_length=1, max_length=64, description="The site's name, a label only.")
     rpc: str = Field(min_length=1, max_length=2048, description="My Ethereum node: http(s)://... or ipc:///path.")
     listen: str = Field(default="/ip4/127.0.0.1/tcp/0", max_length=256, description="Multiaddr to listen on.")
-    announce: list[str] = Field(default=[], max_length=8, description="Multiaddrs to publish instead of the listening ones.")
-    password_file: Path | None = Field(default=None, description="File with the keystore's password; else $SWARM_PASSWORD.")
+    announce: list[str] = Field(
+        default=[], max_length=8, description="Multiaddrs to publish instead of the listening ones."
+    )
+    password_file: Path | None = Field(
+        default=None, description="File with the keystore's password; else $SWARM_PASSWORD."
+    )
     data: dict[str, Any] = Field(default={}, description="The local data source; see the studies' documentation.")
     accept: list[Hash] = Field(
-        default=[], max_length=256, description="Specification hashes that this site's operator has inspected and agreed to."
+        default=[],
+        max_length=256,
+        description="Specification hashes that this site's operator has inspected and agreed to.",
     )
     dev: bool = Field(default=False, description="Run on a development chain, which is one party's machine.")
     poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")

@@ -1,12 +1,12 @@
 """Errors of a running site. Each has a stable code, says what happened and what the operator can do.
 
-    NodeError
-    ├── ConfigurationError   a configuration file or option that can't be used (also ValueError)
-    ├── IdentityError        the keystore or its password
-    ├── NotMemberError       this site's key is not a member of the consortium
-    ├── StudyRefused         a study that this site may not run as proposed
-    ├── WorkerError          the training process failed or died
-    └── DemoError            the demo could not be run
+NodeError
+├── ConfigurationError   a configuration file or option that can't be used (also ValueError)
+├── IdentityError        the keystore or its password
+├── NotMemberError       this site's key is not a member of the consortium
+├── StudyRefused         a study that this site may not run as proposed
+├── WorkerError          the training process failed or died
+└── DemoError            the demo could not be run
 """
 
 

@@ -70,7 +70,9 @@ def read_password(path: Path | None) -> str:
     if path is None:
         password = os.environ.get("SWARM_PASSWORD", "")
         if not password:
-            raise IdentityError("no password: name a file with password_file in the configuration or set SWARM_PASSWORD")
+            raise IdentityError(
+                "no password: name a file with password_file in the configuration or set SWARM_PASSWORD"
+            )
         return password
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n")

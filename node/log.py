@@ -25,7 +25,10 @@ def configure(level: int = logging.INFO, **context: object) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)],
+            foreign_pre_chain=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
@@ -35,7 +38,10 @@ def configure(level: int = logging.INFO, **context: object) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def get() -> FilteringBoundLogger:
+Logger = FilteringBoundLogger
+
+
+def get() -> Logger:
     """The logger."""
-    logger: FilteringBoundLogger = structlog.get_logger()
+    logger: Logger = structlog.get_logger()
     return logger

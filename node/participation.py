@@ -1,11 +1,12 @@
 """Which studies this site takes part in: accepting what its operator agreed to, running it, keeping what came of it."""
 
+from dataclasses import asdict
 from functools import partial
 
 import trio
 
 from ledger.state import StudyState
-from ledger.types import Status
+from ledger.types import Status, Terms
 from node import log
 from node.chain import Chain
 from node.config import NodeConfig
@@ -20,8 +21,8 @@ from node.study_folder import StudyFolder
 from node.trainer import Trainer
 from swarm.blobs import BlobStore
 from swarm.errors import SwarmError
+from swarm.model_file import export_safetensors
 from swarm.spec import StudySpec
-from swarm.weights import export_safetensors
 
 RETRY_SECONDS = 5.0
 
@@ -43,7 +44,7 @@ class Participation:
 
     def may_serve(self, address: str, blob: bytes) -> bool:
         """Updates and models go to the sites of the study that the ledger ties them to, and to nobody else."""
-        return any(address in state.sites and blob in state.blobs for state in self._chain.studies.values())
+        return any(address in state.sites and state.knows(blob) for state in self._chain.studies.values())
 
     async def run(self, network: Network) -> None:
         """Take part in every study that this site's operator agreed to, for ever."""
@@ -96,7 +97,7 @@ class Participation:
             spec = StudySpec.from_json(state.spec)
         except SwarmError as error:
             raise StudyRefused(f"the specification can't be run: {error}") from None
-        if spec.hash != state.spec_hash or spec.terms() != state.terms:
+        if spec.hash != state.spec_hash or Terms(**asdict(spec.terms())) != state.terms:
             raise StudyRefused("the terms on the ledger are not those of the specification")
         return spec
 
@@ -108,18 +109,20 @@ class Participation:
             self._log.error("study_refused", study=number, code=error.cause or error.code, reason=str(error))
             return False
         if reply["blob"] != spec.model.initial:
-            self._log.error("study_refused", study=number, reason="the initial model is not the one in the specification")
+            self._log.error(
+                "study_refused", study=number, reason="the initial model is not the one in the specification"
+            )
             return False
         return True
 
     async def _conclude(self, number: int, folder: StudyFolder, trainer: Trainer, runner: StudyRunner) -> None:
         """Keep the final model as a file, and how it does on this site's own test data."""
-        state = self._chain.studies[number]
-        if state.status is not Status.FINISHED or state.final_model is None:
+        if self._chain.studies[number].status is not Status.FINISHED:
             self._log.warning("study_aborted", study=number)
             return
-        model = await runner.bring_final_model()
+        model, moments = await runner.bring_outcome()
         await trio.to_thread.run_sync(export_safetensors, self._store, model, folder.model_path)
-        reply = await trainer.request("evaluate", model=model.hex(), moments=runner.moments and runner.moments.hex())
-        folder.keep_result({"study": number, "model": model.hex(), "file": str(folder.model_path), **reply})
+        reply = await trainer.request("evaluate", model=model.hex(), moments=moments and moments.hex())
+        outcome = {"study": number, "model": model.hex(), "moments": moments and moments.hex(), **reply}
+        folder.keep_result(outcome)
         self._log.info("study_finished", study=number, model=model.hex(), **reply)

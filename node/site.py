@@ -24,9 +24,11 @@ from node.site_folder import SiteFolder
 from node.version import SOFTWARE
 from swarm.folder_store import FolderStore
 
+DEVELOPMENT_CLIENTS = ("anvil", "hardhat", "ganache", "ethereumtester")
+
 
 async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
-    """Run a site until SIGTERM or SIGINT; raises NodeError, LedgerError or NetworkError where it can't start or go on."""
+    """Run a site until SIGTERM or SIGINT; raises NodeError, LedgerError or NetworkError where it can't."""
     folder = SiteFolder(home)
     config = configuration.load(home)
     password_file = config.password_file and home / config.password_file
@@ -65,11 +67,16 @@ async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
 def _check_chain(ledger: Ledger, config: NodeConfig) -> None:
     """Refuse another chain than the deployment's, and a development chain that was not asked for."""
     ledger.check()
-    if ledger.is_development_chain() and not config.dev:
+    if is_development_chain(ledger.client_version()) and not config.dev:
         raise ConfigurationError(
             "this is a development chain: one party's machine, which can rewrite its history. "
             "Set dev = true in config.toml to run on it all the same"
         )
+
+
+def is_development_chain(client_version: str) -> bool:
+    """Whether a node's client is one that its operator can rewrite at will."""
+    return client_version.lower().startswith(DEVELOPMENT_CLIENTS)
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:

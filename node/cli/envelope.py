@@ -1,4 +1,4 @@
-"""How every command ends: with `--json` one line on standard output, else words; and an exit code that means something."""
+"""How every command ends: in words or, with `--json`, one line on standard output; and a meaningful exit code."""
 
 import json
 import sys

@@ -6,9 +6,12 @@ import click
 
 from node.cli.envelope import conclude
 
+PATH = click.Path(path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-json_option = click.option("--json", "as_json", is_flag=True, help="End standard output with one line: a JSON envelope.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="End standard output with one line: a JSON envelope."
+)
 
 
 @click.group(context_settings=CONTEXT)
@@ -18,7 +21,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--home", type=click.Path(path_type=Path), required=True, help="The site's folder.")
+@click.option("--home", type=PATH, required=True, help="The site's folder.")
 @click.option("--die-with-parent", is_flag=True, hidden=True, help="End when the process that started this one ends.")
 @click.option("--die-at", "die_at", hidden=True, help="Rehearse a failure: before-publish@3, after-commit@2, ...")
 @json_option
@@ -51,7 +54,7 @@ def data() -> None:
 
 @data.command("get")
 @click.argument("name", type=click.Choice(["heart-disease"]))
-@click.option("--path", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder for the files.")
+@click.option("--path", type=PATH, default=Path("data"), show_default=True, help="Folder for the files.")
 @json_option
 def data_get(name: str, path: Path, as_json: bool) -> None:
     """Download a public data set from its true source, checked against pinned hashes.
@@ -72,13 +75,19 @@ def data_get(name: str, path: Path, as_json: bool) -> None:
 
 @main.command()
 @click.option("--sites", type=click.IntRange(2, 64), default=4, show_default=True, help="Number of sites.")
-@click.option("--rounds", type=click.IntRange(1, 10_000), default=None, help="Training rounds, instead of the study's own.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of shards and training.")
-@click.option("--data", "source", type=click.Choice(["breast-cancer", "heart-disease"]), default="breast-cancer",
-              show_default=True, help="What to train on; heart-disease needs --path.")
-@click.option("--path", type=click.Path(path_type=Path), default=None, help="Folder with the data set's files.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("swarm-demo"), show_default=True, help="Folder for everything it leaves.")
-@click.option("--kill-leader", type=click.IntRange(0), default=None, metavar="ROUND", help="Kill the elected leader's process in that round.")
+@click.option("--rounds", type=click.IntRange(1, 10_000), help="Training rounds, instead of the study's own.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of shards and training.")
+@click.option(
+    "--data",
+    "source",
+    type=click.Choice(["breast-cancer", "heart-disease"]),
+    default="breast-cancer",
+    show_default=True,
+    help="What to train on; heart-disease needs --path.",
+)
+@click.option("--path", type=PATH, help="Folder with the data set's files.")
+@click.option("--out", type=PATH, default=Path("swarm-demo"), show_default=True, help="Folder for all that it leaves.")
+@click.option("--kill-leader", type=click.IntRange(0), metavar="ROUND", help="Kill the leader's process in that round.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run in the same folder was stopped.")
 @json_option
 def demo(
@@ -101,10 +110,7 @@ def demo(
         from node.demo.options import DemoOptions
         from node.demo.run import run_demo
 
-        options = DemoOptions(
-            sites=sites, rounds=rounds, seed=seed, source=source, path=path, out=out.absolute(), kill_leader=kill_leader,
-            resume=resume,
-        )
+        options = DemoOptions(sites, rounds, seed, source, path, out.absolute(), kill_leader, resume)
         return run_demo(options, quiet_stdout=as_json)
 
     conclude(command, as_json=as_json)

@@ -22,6 +22,7 @@ class SiteProcess:
     name: str
     home: Path
     options: Sequence[str] = ()
+    command: Sequence[str] = (sys.executable, "-m", "node.cli", "run")
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
 
@@ -37,7 +38,7 @@ class SiteProcess:
 
     def start(self) -> None:
         """Start the site in a process of its own that ends with this one."""
-        command = [sys.executable, "-m", "node.cli", "run", "--home", str(self.home), "--die-with-parent", *self.options]
+        command = [*self.command, "--home", str(self.home), "--die-with-parent", *self.options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True

@@ -1,7 +1,7 @@
 """What a demo is asked to do, and what it must remember to be resumed."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,9 @@ class DemoRecord:
     def resumed(self, options: DemoOptions) -> DemoOptions:
         """The options of the run that is resumed."""
         path = Path(self.path) if self.path else None
-        return DemoOptions(self.sites, self.rounds, self.seed, self.source, path, options.out, options.kill_leader, True)
+        return DemoOptions(
+            self.sites, self.rounds, self.seed, self.source, path, options.out, options.kill_leader, True
+        )
 
 
 def check(options: DemoOptions) -> DemoOptions:
@@ -78,7 +80,7 @@ def check(options: DemoOptions) -> DemoOptions:
                 "--data heart-disease needs --path DIR with the four processed.*.data files; "
                 "`swarm-node data get heart-disease --path DIR` downloads them"
             )
-        options = DemoOptions(4, options.rounds, options.seed, options.source, options.path.absolute(), options.out, options.kill_leader)
+        options = replace(options, sites=len(HEART_SITES), path=options.path.absolute())
     if (options.out / "demo.json").exists():
         raise DemoError(f"{options.out} holds an earlier demo: give --resume to go on with it, or another --out")
     return options

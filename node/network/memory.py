@@ -141,20 +141,11 @@ class MemoryNetwork:
         """Whether the other is a member that follows the same ledger; a mismatch is noted once."""
         if other.address not in self._members:
             return False
-        mine, theirs = self._hello, other._hello
-        if (mine.chain_id, mine.contract) == (theirs.chain_id, theirs.contract):
-            return True
-        if other.address not in self._mismatched:
+        why = self._hello.disagreement(other._hello)
+        if why is not None and other.address not in self._mismatched:
             self._mismatched.add(other.address)
-            self._note(
-                PeerFault(
-                    other.address,
-                    FaultKind.MISMATCH,
-                    f"it follows contract {theirs.contract} on chain {theirs.chain_id}, "
-                    f"we follow {mine.contract} on chain {mine.chain_id}",
-                )
-            )
-        return False
+            self._note(PeerFault(other.address, FaultKind.MISMATCH, why))
+        return why is None
 
     def count(self, address: Address, *, sent: int = 0, received: int = 0) -> None:
         """Add to the traffic with a peer."""

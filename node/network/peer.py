@@ -14,7 +14,7 @@ from node.network.client import Client
 from node.network.peer_id import dial_target
 from node.network.port import Address, FaultKind, Hello, OnFault, PeerFault
 from node.network.pull import SourceFailed
-from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL, disagreement
+from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL
 from node.network.swarm import SturdySwarm
 from node.network.tuning import Tuning
 
@@ -150,7 +150,7 @@ class Peer:
         except trio.TooSlowError:
             connection.muxed_conn.cut()
             raise SourceFailed(FaultKind.STALLED, f"no hello within {self._tuning.connect:g} s") from None
-        if (why := disagreement(self._hello, theirs)) is not None:
+        if (why := self._hello.disagreement(theirs)) is not None:
             connection.muxed_conn.cut()
             raise SourceFailed(FaultKind.MISMATCH, why)
         return client

@@ -7,7 +7,7 @@ identity outside this package is its checksummed Ethereum address; that it is al
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -50,6 +50,15 @@ class Hello:
     contract: Address
     software: str
 
+    def disagreement(self, theirs: "Hello") -> str | None:
+        """Why a site that says `theirs` can't work with this one, in a sentence for it; None where it can."""
+        if (theirs.chain_id, theirs.contract.lower()) == (self.chain_id, self.contract.lower()):
+            return None
+        return (
+            f"you follow contract {theirs.contract.lower()} on chain {theirs.chain_id}, "
+            f"I follow {self.contract.lower()} on chain {self.chain_id}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -69,12 +78,13 @@ Handler = Callable[[Address, bytes], Awaitable[bytes]]
 """Answers a control message of a member; what it raises, the member hears of as a failed request."""
 
 
-class Started(Protocol):
-    """Tells the nursery that starts a service that it is up; trio's own `TaskStatus`."""
+if TYPE_CHECKING:
+    # libp2p brings stubs of an older trio, in which TaskStatus is not where trio itself now has it.
+    from trio_typing import TaskStatus
 
-    def started(self) -> None:
-        """The service is up."""
-        ...
+    Started = TaskStatus[None]
+else:
+    Started = trio.TaskStatus
 
 
 class Network(Protocol):

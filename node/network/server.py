@@ -34,16 +34,6 @@ BLOB_PROTOCOL = "/swarm/blob/1"
 CONTROL_PROTOCOL = "/swarm/control/1"
 
 
-def disagreement(mine: Hello, theirs: Hello) -> str | None:
-    """Why two sites can't work together, or None; said from this site's side."""
-    if (theirs.chain_id, theirs.contract.lower()) == (mine.chain_id, mine.contract.lower()):
-        return None
-    return (
-        f"you follow contract {theirs.contract} on chain {theirs.chain_id}, "
-        f"I follow {mine.contract.lower()} on chain {mine.chain_id}"
-    )
-
-
 class Server:
     """Answers the requests of all peers."""
 
@@ -78,7 +68,7 @@ class Server:
         if kind is not FrameType.HELLO:
             raise MalformedFrame(f"{kind.name} instead of a hello")
         theirs = decode_hello(body)
-        if (why := disagreement(self._hello, theirs)) is not None:
+        if (why := self._hello.disagreement(theirs)) is not None:
             await self._send(channel, encode_refused(FaultKind.MISMATCH, why))
             raise SourceFailed(FaultKind.MISMATCH, why)
         await self._send(channel, encode_hello(self._hello))

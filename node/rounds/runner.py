@@ -6,9 +6,10 @@ from functools import partial
 
 import trio
 
+from ledger.calls import Receipt
 from ledger.errors import ContractError, RpcError
 from ledger.state import StudyState
-from ledger.types import Commitment, Receipt, Status
+from ledger.types import Commitment, Status
 from node import log
 from node.chain import Chain
 from node.errors import NodeError, WorkerError
@@ -19,7 +20,7 @@ from node.reveals import RevealChain
 from node.rounds import decide as do
 from node.rounds.inputs import Inputs
 from node.rounds.review import Published, Reviewer
-from node.rounds.situation import Findings, entries, situation
+from node.rounds.situation import Findings, base_of, entries, moments_of, situation, upcoming
 from node.study_folder import StudyFolder, UpdateRecord
 from node.trainer import Trainer
 from swarm.blobs import BlobStore
@@ -63,7 +64,7 @@ class StudyRunner:
         self._reviewer = Reviewer(self._inputs, site.store, rule)
         self._findings = Findings()
         self._training_seconds = 0.0
-        self._retained_from = 0
+        self._retained_from = 0 if spec.data.standardise else 1
         self._log = log.get().bind(study=study)
 
     @property
@@ -81,13 +82,26 @@ class StudyRunner:
                 if isinstance(action, do.Wait):
                     await self._chain.changed_or(action.until)
                     continue
-                pause = RETRY_SECONDS if await self._perform_while_current(action, pause) else min(2 * pause, MAX_RETRY_SECONDS)
+                pause = (
+                    RETRY_SECONDS
+                    if await self._perform_while_current(action, pause)
+                    else min(2 * pause, MAX_RETRY_SECONDS)
+                )
             nursery.cancel_scope.cancel()
 
     def _decide(self) -> do.Action:
         quick = self._training_seconds < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
         return do.decide(
-            situation(self.state, self._site.address, self._spec, self._folder, self._findings, self._chain.now(), quick)
+            situation(
+                self.state,
+                self._site.address,
+                self._chain.consortium.active_seats,
+                self._spec,
+                self._folder,
+                self._findings,
+                self._chain.now(),
+                quick,
+            )
         )
 
     async def _perform_while_current(self, action: do.Action, pause: float) -> bool:
@@ -152,7 +166,9 @@ class StudyRunner:
             case do.Attest(number, term, output):
                 await self._submit("attested", action, partial(ledger.attest, study, number, term, output))
             case do.Reject(number, term, output, objection):
-                await self._submit("rejected", action, partial(ledger.reject, study, number, term, output, int(objection)))
+                await self._submit(
+                    "rejected", action, partial(ledger.reject, study, number, term, output, int(objection))
+                )
             case do.Rotate(number, term):
                 await self._submit("rotated", action, partial(ledger.rotate, study, number, term))
             case do.Wait():
@@ -203,16 +219,15 @@ class StudyRunner:
         )
 
     async def _publish(self, action: do.Publish) -> None:
-        state, rule = self.state, self._spec.round
-        committed = entries(state)
+        state = self.state
         give_up = max(0.0, SHARE_OF_DEADLINE * (state.round.deadline - self._chain.now()))
-        gathered = await self._reviewer.gather(action.round, committed, give_up)
+        gathered = await self._reviewer.gather(action.round, entries(state), give_up)
         for seat, reason in gathered.excluded.items():
             self._log.warning("excluded", round=action.round, term=action.term, seat=seat, reason=reason.name.lower())
-        if len(gathered.merged) < rule.min_sites:
-            raise NodeError(f"only {len(gathered.merged)} of the needed {rule.min_sites} inputs are fit to be merged")
-        base = self._findings.base(state, self._spec)
-        await self._have_base(action.round, base)
+        needed = self._spec.round.min_sites
+        if len(gathered.merged) < needed:
+            raise NodeError(f"only {len(gathered.merged)} of the needed {needed} inputs are fit to be merged")
+        base = await self._base(action.round)
         output = await self._reviewer.merge(action.round, base, gathered.merged)
         self._findings.note(action.round, action.attempt, action.term, output, True)
         await self._submit(
@@ -234,25 +249,38 @@ class StudyRunner:
         publication = state.round.publication
         if publication is None:
             raise NodeError("nothing is published")
-        published = Published(publication.leader, publication.output, publication.merged, publication.reasons)
+        leader = state.round.leader or ""
+        published = Published(leader, publication.output, publication.merged, publication.reasons)
         give_up = max(0.0, SHARE_OF_DEADLINE * (state.round.deadline - self._chain.now()))
-        base = self._findings.base(state, self._spec)
-        await self._have_base(action.round, base)
+        base = await self._base(action.round)
         verdict = await self._reviewer.review(action.round, base, entries(state), published, give_up)
         self._findings.note(action.round, action.attempt, action.term, action.output, verdict)
         if isinstance(verdict, Objection):
             self._log.warning("objection", round=action.round, term=action.term, objection=verdict.name.lower())
 
-    async def _have_base(self, number: int, base: bytes | None) -> None:
+    async def _base(self, number: int) -> bytes | None:
+        """The round's base model, made sure to be on this site's disk."""
+        base = base_of(self.state, self._spec, number)
         if base is not None:
             await self._have(base, "base model", number)
+        return base
+
+    async def bring_outcome(self) -> tuple[bytes, bytes | None]:
+        """The final model and the moments of a finished study, made sure to be on this site's disk."""
+        final, moments = self.state.final_output, moments_of(self.state, self._spec)
+        if final is None:
+            raise NodeError("the study has no final model")
+        await self._have(final, "final model", self.state.round.number)
+        if moments is not None:
+            await self._have(moments, "moments", 0)
+        return final, moments
 
     async def _prefetch(self) -> None:
         """Fetch each update as soon as it's committed, so that a merge starts with everything at hand."""
         asked: set[bytes] = set()
         async with trio.open_nursery() as nursery:
             while True:
-                for entry in entries(self.state, upcoming=True):
+                for entry in (*entries(self.state), *upcoming(self.state)):
                     blob = entry.commitment.blob
                     if blob not in asked and entry.site != self._site.address:
                         asked.add(blob)
@@ -264,8 +292,8 @@ class StudyRunner:
         """Delete the updates of rounds whose retention is over; models and moments stay."""
         over = self.state.round.number - self._spec.round.retention_rounds
         while self._retained_from < over:
-            for blob in self.state.committed_blobs(self._retained_from):
-                self._inputs.forget(blob)
+            for commit in self.state.round_numbered(self._retained_from).all_commits():
+                self._inputs.forget(commit.commitment.blob)
             self._retained_from += 1
 
 
