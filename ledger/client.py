@@ -169,8 +169,8 @@ class Ledger(ConsortiumClient, StudyClient):
         genesis = self.genesis()
         if genesis != expected.genesis:
             raise ChainMismatch(
-                f"the chain begins with {genesis.hex()[:16]}..., the deployment's with {expected.genesis.hex()[:16]}...: "
-                "it was reset or is another one; deploy again, or ask for the deployment file of this chain"
+                f"the chain begins with {genesis.hex()[:16]}, the deployment's with {expected.genesis.hex()[:16]}: "
+                "it was reset or is another; deploy again, or ask for the deployment file of this chain"
             )
         self._check_code("Consortium")
         self._check_code("Study")

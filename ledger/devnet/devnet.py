@@ -226,7 +226,8 @@ class _Run:
         if feed is None:
             return
         while not self._stopping:
-            select.select([feed, self._woken], [], [], 0 if self._miner.must_hurry else self._miner.until_heartbeat())
+            wait = 0 if self._miner.must_hurry else self._miner.until_heartbeat()
+            select.select([feed.fileno(), self._woken.fileno()], [], [], wait)
             if self._stopping:
                 return
             with self._lock:

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,8 @@ class Feed:
 
     def new_transactions(self) -> list[str]:
         """Give the hashes that have arrived, without waiting; raises OSError where anvil has gone."""
-        try:
+        with suppress(BlockingIOError):
             self._receive(0)
-        except BlockingIOError:
-            pass
         for _ in self._messages():
             raise DevnetError("anvil answered a question that was not asked")
         hashes = list(self._pending)

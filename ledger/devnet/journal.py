@@ -2,10 +2,10 @@
 
 anvil keeps its chain in memory. Its own dumps are not atomic, miss what happened since, and come back without the
 hashes that BLOCKHASH reads, so that a transaction which names a block fails after a restore. Executing the same
-transactions at the same timestamps from the same genesis gives the same chain, hash by hash: that is how ours comes back.
+transactions at the same timestamps from the same genesis gives the same chain, hash by hash: so ours comes back.
 
 The file is JSON, one object a line: a header, then one record for each block. A line is written in one piece; a torn
-last line is a block that was never mined, and is cut off. A record may be followed by a correction with the same number.
+last line is a block that was never mined, and is cut off. A correction of a record follows it with the same number.
 """
 
 import fcntl

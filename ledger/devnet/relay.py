@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 
 from ledger.errors import DevnetError
 
@@ -64,11 +65,9 @@ class Relay:
                 threading.Thread(target=self._carry, args=(source, sink), name="devnet-relay", daemon=True).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
+        with suppress(OSError):
             while part := source.recv(_READ_BYTES):
                 sink.sendall(part)
-        except OSError:
-            pass
         _shut(sink)
         _shut(source)
         with self._lock:
@@ -77,7 +76,5 @@ class Relay:
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

@@ -1,9 +1,10 @@
 """What the ledger's events add up to: pure folds, each state a value."""
 
 from ledger.state.consortium import ConsortiumState, Member, Motion
-from ledger.state.round import Commit, Final, Publication, RoundState, Term, quorum
+from ledger.state.election import contribution, elect, genesis_seed, mix, next_seed, quorum
+from ledger.state.round import Commit, Final, Publication, RoundState, Seal, Term
 from ledger.state.study import Participant, StudyState
-from ledger.state.whole import LedgerState
+from ledger.state.whole import LedgerState, fold
 
 __all__ = [
     "Commit",
@@ -15,7 +16,14 @@ __all__ = [
     "Participant",
     "Publication",
     "RoundState",
+    "Seal",
     "StudyState",
     "Term",
+    "contribution",
+    "elect",
+    "fold",
+    "genesis_seed",
+    "mix",
+    "next_seed",
     "quorum",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from ledger.errors import EventInvalid
 from ledger.events import (
     AddressesPublished,
     ConsortiumEvent,
@@ -14,16 +15,18 @@ from ledger.events import (
     SiteRemoved,
     VoteCast,
 )
-from ledger.types import Address, MotionKind, MotionState, bitmap_of
+from ledger.state.election import quorum
+from ledger.types import Address, MotionKind, MotionState, Position, bitmap_of
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A site of the consortium; `addresses` are its multiaddrs, as published last."""
+    """A site of the consortium, since when; `addresses` are its multiaddrs, as published last."""
 
     account: Address
     seat: int
     name: str
+    since: Position
     addresses: tuple[str, ...] = ()
 
 
@@ -37,6 +40,7 @@ class Motion:
     opener: Address
     text: str
     deadline: int
+    opened: Position
     state: MotionState = MotionState.OPEN
     votes: Mapping[Address, bool] = field(default_factory=dict)
 
@@ -52,6 +56,16 @@ class ConsortiumState:
     motions: Mapping[int, Motion] = field(default_factory=dict)
 
     @property
+    def threshold(self) -> int:
+        """Votes that a motion needs."""
+        return quorum(len(self.members), self.quorum_bps)
+
+    @property
+    def open_motions(self) -> dict[int, Motion]:
+        """The motions that are not decided."""
+        return {number: motion for number, motion in self.motions.items() if motion.state is MotionState.OPEN}
+
+    @property
     def active_seats(self) -> int:
         """Bitmap of the members' seats."""
         return bitmap_of(*(member.seat for member in self.members.values()))
@@ -62,20 +76,39 @@ class ConsortiumState:
         return member.name if member is not None else account
 
     def apply(self, event: ConsortiumEvent) -> "ConsortiumState":
-        """Give the state after one more event."""
+        """Give the state after one more event; raises EventInvalid where it can't come next."""
+        try:
+            return self._apply(event)
+        except LookupError as error:
+            raise EventInvalid(f"{type(event).__name__} at {event.at} speaks of {error}, which is unknown") from error
+
+    def _apply(self, event: ConsortiumEvent) -> "ConsortiumState":
         match event:
             case ConsortiumFounded(quorum_bps=quorum_bps, motion_seconds=motion_seconds):
                 return replace(self, quorum_bps=quorum_bps, motion_seconds=motion_seconds)
             case SiteAdmitted(site=site, seat=seat, name=name):
-                return replace(self, members={**self.members, site: Member(site, seat, name)})
+                before = self.former.get(site)
+                addresses = before.addresses if before is not None else ()
+                former = {account: member for account, member in self.former.items() if account != site}
+                member = Member(site, seat, name, event.at, addresses)
+                return replace(self, members={**self.members, site: member}, former=former)
             case SiteLeft(site=site) | SiteRemoved(site=site):
                 return self._without(site)
             case AddressesPublished(site=site, multiaddrs=multiaddrs):
                 moved = replace(self.members[site], addresses=multiaddrs)
                 return replace(self, members={**self.members, site: moved})
             case MotionOpened():
-                motion = Motion(event.motion, event.kind, event.subject, event.opener, event.text, event.deadline)
-                return replace(self, motions={**self.motions, event.motion: motion})
+                return self._with_motion(
+                    Motion(
+                        number=event.motion,
+                        kind=event.kind,
+                        subject=event.subject,
+                        opener=event.opener,
+                        text=event.text,
+                        deadline=event.deadline,
+                        opened=event.at,
+                    )
+                )
             case VoteCast(motion=number, voter=voter, approve=approve):
                 motion = self.motions[number]
                 return self._with_motion(replace(motion, votes={**motion.votes, voter: approve}))
