@@ -98,9 +98,12 @@ def prepare_update(
     return PreparedUpdate(trained, base, rule, plan, epsilon_micro=0)
 
 
-def prepare_moments(matrix: NDArray[np.floating[Any]], *, privacy: PrivacySection) -> Moments:
-    """Sum up a site's features, rows [n, columns], for the statistics round; raises UpdateError, or DataError."""
-    _check_allowed(privacy, matrix.shape[0])
+def prepare_moments(matrix: NDArray[np.floating[Any]], *, privacy: PrivacySection, samples: int) -> Moments:
+    """Sum up a site's features, rows [n, columns], for the statistics round; raises UpdateError, or DataError.
+
+    `samples` is the number of records behind the rows: an image has many rows, one for each pixel.
+    """
+    _check_allowed(privacy, samples)
     return compute_moments(matrix)
 
 

@@ -195,6 +195,13 @@ def test_no_such_chunk(store: BlobStore) -> None:
             store.read_chunk(blob, index)
 
 
+def test_a_manifest_has_at_most_a_mebibyte(store: BlobStore) -> None:
+    layout = tuple(TensorShape(f"{index:0256}", (1,)) for index in range(4000))
+    with pytest.raises(BlobInvalid, match="1048576 bytes"):
+        store.create(BlobKind.UPDATE, "int32", layout, [bytes(16_000)])
+    assert store.blobs() == []
+
+
 @pytest.mark.parametrize("blob", [b"", b"x" * 31, "../../../etc/passwd", b"../" * 11])
 def test_an_identity_is_32_bytes(store: BlobStore, blob: bytes) -> None:
     for call in (store.has, store.manifest, store.delete, lambda blob: store.read_chunk(blob, 0)):
@@ -227,6 +234,20 @@ def test_a_chunk_that_was_written_in_part_is_received_again(path: Path, manifest
     data = path / f".part-{manifest.blob.hex()}" / "data"
     data.write_bytes(data.read_bytes()[:-3])
     assert FolderStore(path).receive(manifest).missing() == [0, 2]
+
+
+def test_a_blob_deleted_while_it_is_received_is_missing(path: Path, manifest: Manifest) -> None:
+    receiver = FolderStore(path).receive(manifest)
+    FolderStore(path).delete(manifest.blob)
+    with pytest.raises(BlobMissing, match="deleted while"):
+        receiver.write(0, CHUNKS[0])
+
+
+def test_more_manifests_than_are_remembered(path: Path) -> None:
+    store = FolderStore(path, durable=False)
+    manifests = [_create(store, [bytes([value]) * 16, CHUNKS[1], CHUNKS[2]]) for value in range(100)]
+    assert [store.manifest(manifest.blob) for manifest in manifests] == manifests
+    assert store.size() == 4000
 
 
 def test_two_stores_on_one_folder(path: Path) -> None:

@@ -82,7 +82,7 @@ def test_fails_closed_for_an_unknown_mode(mode: str) -> None:
     with pytest.raises(UpdateError, match="nothing leaves"):
         _prepare(np.ones(8, np.float32), np.zeros(8, np.float32), _rule(8), privacy)
     with pytest.raises(UpdateError, match="nothing leaves"):
-        prepare_moments(np.ones((20, 2)), privacy=privacy)
+        prepare_moments(np.ones((20, 2)), privacy=privacy, samples=20)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -99,7 +99,7 @@ def test_a_few_patients_stay() -> None:
     with pytest.raises(UpdateError, match="fewer than 10"):
         prepare_update(np.ones(8, np.float32), np.zeros(8, np.float32), rule=_rule(8), privacy=BOUND, samples=9)
     with pytest.raises(UpdateError, match="fewer than 10"):
-        prepare_moments(np.ones((9, 2)), privacy=BOUND)
+        prepare_moments(np.ones((9 * 28 * 28, 2)), privacy=BOUND, samples=9)
 
 
 @pytest.mark.parametrize("shape", [(7,), (9,), (2, 4), ()])
@@ -121,6 +121,6 @@ def test_a_model_that_changes_after_its_clip_does_not_leave() -> None:
 
 
 def test_statistics_are_sums_alone() -> None:
-    assert prepare_moments(np.ones((10, 1)), privacy=BOUND) == Moments(10, (10 << 60,), (10 << 60,))
+    assert prepare_moments(np.ones((10, 1)), privacy=BOUND, samples=10) == Moments(10, (10 << 60,), (10 << 60,))
     with pytest.raises(DataError, match="column 0"):
-        prepare_moments(np.full((10, 1), np.nan), privacy=BOUND)
+        prepare_moments(np.full((10, 1), np.nan), privacy=BOUND, samples=10)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,8 @@ def test_the_rule_of_the_merge() -> None:
 
 def test_a_draft_can_be_kept_but_not_proposed() -> None:
     draft = StudySpec.from_toml(TOML.replace(INITIAL, ""))
-    for act in (draft.canonical, lambda: draft.hash, lambda: draft.initial):
+    acts: list[Callable[[], object]] = [draft.canonical, lambda: draft.hash, lambda: draft.initial]
+    for act in acts:
         with pytest.raises(SpecificationError, match=r"^model\.initial: "):
             act()
     assert StudySpec.from_json(draft.canonical(draft=True)) == draft
@@ -257,6 +259,13 @@ def test_classes_belong_to_the_task(task: str, classes: int, ok: bool) -> None:
     else:
         with pytest.raises(ValueError, match=r"data\.classes: "):
             _spec(**changes)
+
+
+def test_a_loss_belongs_to_its_task() -> None:
+    task: dict[str, Any] = {"study": {"task": "multiclass"}, "data": {"classes": ["a", "b", "c"]}}
+    assert _spec(**task, training={"loss": "cross_entropy"}).training.loss == "cross_entropy"
+    with pytest.raises(ValueError, match=r"training\.loss: "):
+        _spec(**task, training={"loss": "binary_cross_entropy"})
 
 
 @pytest.mark.parametrize(
