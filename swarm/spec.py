@@ -33,6 +33,10 @@ PRIVACY_MODES = ("bound",)
 _DAY = 86_400
 _BASIS_POINTS = 10_000
 
+# Other sites' operators read these texts in a terminal: no control characters, and none that reorder a line.
+_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+Line = Annotated[str, StringConstraints(pattern=rf"^[^\t\n{_CONTROL}]*$", max_length=256)]
+Prose = Annotated[str, StringConstraints(pattern=rf"^[^{_CONTROL}]*$", max_length=4096)]
 Name = Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$", max_length=64)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -41,7 +45,7 @@ Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 Value = Annotated[Real, Field(ge=-1e15, le=1e15)]
 Seconds = Annotated[Whole, Field(ge=1, le=30 * _DAY)]
-Scalar = Flag | Annotated[Whole, Field(ge=-(2**53), le=2**53)] | Value | Annotated[str, Field(max_length=256)]
+Scalar = Flag | Annotated[Whole, Field(ge=-(2**53), le=2**53)] | Value | Line
 Parameter = Scalar | Annotated[tuple[Scalar, ...], Field(max_length=256)]
 
 
@@ -53,7 +57,7 @@ class StudySection(_Section):
     """What the study is about."""
 
     name: Slug
-    description: Annotated[str, Field(max_length=4096)] = ""
+    description: Prose = ""
     task: Literal["binary", "multiclass", "regression"]
 
 
@@ -61,7 +65,7 @@ class Feature(_Section):
     """One column of the data. Values outside `range`, or not one of `categories`, are refused at the site."""
 
     name: Name
-    unit: Annotated[str, Field(max_length=32)] = ""
+    unit: Annotated[Line, Field(max_length=32)] = ""
     range: tuple[Value, Value] | None = None
     categories: Annotated[tuple[Value, ...], Field(max_length=256)] = ()
 

@@ -309,6 +309,29 @@ def test_a_writer_killed_in_the_middle_leaves_nothing(path: Path) -> None:
     assert os.listdir(path) == [".lock"]
 
 
+WRITES = """
+import sys
+from swarm.folder_store import FolderStore
+from swarm.manifest import BlobKind, TensorShape
+
+for value in range(20):
+    store = FolderStore(sys.argv[1], durable=False)
+    chunks = [bytes([value]) * 16, bytes([value]) * 16, bytes(8)]
+    store.create(BlobKind.UPDATE, "int32", (TensorShape("w", (10,)),), chunks, chunk_elements=4)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_blobs(path: Path) -> None:
+    command = [sys.executable, "-c", WRITES, str(path)]
+    processes = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    store = FolderStore(path)
+    assert len(store.blobs()) == 20
+    assert not any(damaged_chunks(store, blob) for blob in store.blobs())
+    assert sorted(os.listdir(path)) == [".lock", *(blob.hex() for blob in store.blobs())]
+
+
 def test_starting_while_another_writes_leaves_its_work_alone(path: Path, manifest: Manifest) -> None:
     store = FolderStore(path)
 
