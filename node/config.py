@@ -42,6 +42,9 @@ class NodeConfig(BaseModel):
         max_length=256,
         description="Specification hashes that this site's operator has inspected and agreed to.",
     )
+    worker: list[str] = Field(
+        default=[], max_length=64, description="Command of the training process, instead of this program's own."
+    )
     dev: bool = Field(default=False, description="Run on a development chain, which is one party's machine.")
     poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")
 

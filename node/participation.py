@@ -75,7 +75,7 @@ class Participation:
         reveals = await trio.to_thread.run_sync(
             RevealChain, self._me.key, deployment.chain_id, deployment.study, number, chain_length(spec.training.rounds)
         )
-        trainer = Trainer(folder.spec_path, self._config.data, self._folder.blobs)
+        trainer = Trainer(folder.spec_path, self._config.data, self._folder.blobs, self._config.worker)
         try:
             if not await self._prepare(number, spec, trainer):
                 return

@@ -49,6 +49,10 @@ class StudyFolder:
         """The update that was computed from this basis, if any."""
         return self._updates.get(basis)
 
+    def updates_since(self, number: int) -> set[bytes]:
+        """The blobs that this site made for that round and those after it."""
+        return {update.blob for basis, update in self._updates.items() if basis.round >= number}
+
     def keep_update(self, basis: Basis, update: UpdateRecord) -> None:
         """Remember an update, durably, before it is committed."""
         record = {

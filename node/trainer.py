@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class Trainer:
-    """One worker process for one study at this site (`python -m swarm.worker`).
+    """One worker process for one study at this site (`python -m swarm.worker`, or another command that speaks as it).
 
     Requests are answered one at a time. A request that is cancelled takes the process with it, and the next request
     starts a fresh one: that is how training on a round that is over is stopped, whatever it is busy with.
     """
 
-    def __init__(self, spec: Path, data: dict[str, Any], store: Path) -> None:
+    def __init__(self, spec: Path, data: dict[str, Any], store: Path, command: Sequence[str] = ()) -> None:
+        self._command = list(command) or [sys.executable, "-m", "swarm.worker"]
         self._open = {"op": "open", "spec": str(spec), "data": data, "store": str(store)}
         self._process: trio.Process | None = None
         self._unread = b""
@@ -55,7 +56,7 @@ class Trainer:
     async def _start(self) -> None:
         self._unread = b""
         self._process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "swarm.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         try:
             with trio.fail_after(START_SECONDS):

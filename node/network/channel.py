@@ -44,7 +44,7 @@ class Channel:
                 await self._stream.write(part)
                 self._count(len(part), 0)
         except BaseLibp2pError as error:
-            raise ChannelClosed(str(error) or type(error).__name__) from None
+            raise ChannelClosed("the stream has ended") from error
 
     async def receive(self, limit: Callable[[], int], progress: Callable[[], None]) -> tuple[FrameType, memoryview]:
         """The next frame; `limit` is asked for the largest body that is allowed once a frame begins.
@@ -77,7 +77,7 @@ class Channel:
         try:
             data = bytes(await self._stream.read(size))
         except BaseLibp2pError as error:
-            raise ChannelClosed(str(error) or type(error).__name__) from None
+            raise ChannelClosed("the stream has ended") from error
         if not data:
             raise ChannelClosed("the stream has ended")
         self._count(0, len(data))
@@ -98,13 +98,13 @@ async def open_channel(connection: INetConn, protocol: str, count: Count) -> Cha
     try:
         stream = await connection.new_stream()
     except BaseLibp2pError as error:
-        raise ChannelClosed(f"no stream: {error}") from None
+        raise ChannelClosed("the connection has ended") from error
     channel = Channel(stream, count)
     try:
         await MultiselectClient().select_one_of([TProtocol(protocol)], BoundedCommunicator(stream))
     except MultiselectClientError as error:
         await channel.abort()
-        raise ChannelClosed(f"the peer doesn't speak {protocol}: {error}") from None
+        raise ChannelClosed(f"the peer doesn't speak {protocol}") from error
     except BaseException:
         await channel.abort()
         raise

@@ -65,7 +65,7 @@ class Client:
             else:
                 await self._channel.abort()
         except ChannelClosed as closed:
-            self._end(FaultKind.UNREACHABLE, f"the connection was lost ({closed})")
+            self._end(FaultKind.UNREACHABLE, f"the connection was lost: {closed}")
         except MalformedFrame as malformed:
             self._end(FaultKind.MALFORMED, str(malformed))
             await self._channel.abort()
@@ -117,7 +117,7 @@ class Client:
             await self._channel.send(frame)
             sent = True
         except ChannelClosed as closed:
-            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost ({closed})") from None
+            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost: {closed}") from None
         finally:
             if not sent:  # half a request may be on its way, and no later answer could be told apart
                 self._end(FaultKind.UNREACHABLE, "a request was given up")

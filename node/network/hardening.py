@@ -60,5 +60,7 @@ def apply() -> None:
     generic_selector.MultiselectCommunicator = BoundedCommunicator
     tcp._set_reuse_flags = reuse_address_only
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
-    logging.getLogger("multiaddr").setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("libp2p."):
+            logging.getLogger(name).setLevel(logging.NOTSET)  # some set a level of their own
     logging.getLogger().addFilter(not_from_libp2p)

@@ -146,7 +146,7 @@ class Peer:
                 self._nursery.start_soon(client.run)
                 theirs = await client.hello(self._hello)
         except ChannelClosed as closed:
-            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost ({closed})") from None
+            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost: {closed}") from None
         except trio.TooSlowError:
             connection.muxed_conn.cut()
             raise SourceFailed(FaultKind.STALLED, f"no hello within {self._tuning.connect:g} s") from None

@@ -290,11 +290,19 @@ class StudyRunner:
 
     def _forget_old_updates(self) -> None:
         """Delete the updates of rounds whose retention is over; models and moments stay."""
-        over = self.state.round.number - self._spec.round.retention_rounds
-        while self._retained_from < over:
-            for commit in self.state.round_numbered(self._retained_from).all_commits():
-                self._inputs.forget(commit.commitment.blob)
-            self._retained_from += 1
+        state = self.state
+        over = state.round.number - self._spec.round.retention_rounds
+        if self._retained_from >= over:
+            return
+        # The same bytes may be committed again in a later round: a blob goes with the last round that needs it.
+        needed = {commit.commitment.blob for commit in state.upcoming.values()} | self._folder.updates_since(over)
+        for number in range(over, state.round.number + 1):
+            needed.update(commit.commitment.blob for commit in state.round_numbered(number).all_commits())
+        for number in range(self._retained_from, over):
+            for commit in state.round_numbered(number).all_commits():
+                if commit.commitment.blob not in needed:
+                    self._inputs.forget(commit.commitment.blob)
+        self._retained_from = over
 
 
 def _fields(action: do.Action) -> dict[str, int]:
