@@ -41,6 +41,11 @@ class Calls:
         self.account = account
         self._sender = Sender(rpc, account, deployment.chain_id, timeout=timeout) if account is not None else None
 
+    def close(self) -> None:
+        """Let writes that wait in other threads give up now; their transactions may still be mined."""
+        if self._sender is not None:
+            self._sender.close()
+
     def address_of(self, contract: ContractName) -> Address:
         """Give the address of one of the contracts."""
         return self.deployment.consortium if contract == "Consortium" else self.deployment.study

@@ -38,9 +38,13 @@ class RpcError(LedgerError):
 
 
 class RpcUnreachable(RpcError, ConnectionError):
-    """Nobody answers at the endpoint, or not in time. Whether a call took effect is unknown."""
+    """Nobody answers at the endpoint, or not in time; `may_have_acted` is false where no call was sent at all."""
 
     code = "ledger.rpc.unreachable"
+
+    def __init__(self, message: str, *, may_have_acted: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_acted = may_have_acted
 
 
 class RpcRefused(RpcError):

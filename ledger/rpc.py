@@ -58,7 +58,7 @@ class NodeRpc:
         return reply.get("result")
 
     def close(self) -> None:
-        """Close the idle connections; a later call opens a new one."""
+        """Close all connections; calls that wait on them in other threads, and later ones, raise RpcUnreachable."""
         self._transport.close()
 
 

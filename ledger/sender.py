@@ -20,7 +20,8 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _RESEND_AFTER: Final = 5.0
 _LOST_AFTER: Final = 5.0
-_NONCE_ATTEMPTS: Final = 8
+_NONCE_ATTEMPTS: Final = 20
+_NONCE_PAUSE: Final = 0.1
 _NO_SUCH_METHOD: Final = -32601
 _SYNC_TIMEOUT: Final = 4  # EIP-7966
 
@@ -56,14 +57,15 @@ class Sender:
         *,
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], object] | None = None,
     ) -> None:
         self.account = account
         self._rpc = rpc
         self._chain_id = chain_id
         self._timeout = timeout
         self._clock = clock
-        self._pause = pause
+        self._closed = threading.Event()
+        self._pause = pause if pause is not None else self._closed.wait
         self._lock = threading.Lock()
         self._nonce: int | None = None
         self._waits = True  # whether the node has eth_sendRawTransactionSync
@@ -82,6 +84,7 @@ class Sender:
                 try:
                     receipt = _Delivery(self, signed).settle()
                 except _NonceTakenError:
+                    self._pause(_NONCE_PAUSE)
                     continue
                 self._nonce = nonce + 1
                 return signed, receipt
@@ -90,6 +93,15 @@ class Sender:
             f"{self.account.address}; stop it",
             signed.hash,
         )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is to be waited for."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """Let a send that waits give up now, as if its time were over."""
+        self._closed.set()
 
     def _read_nonce(self) -> int:
         return int(self._rpc.call("eth_getTransactionCount", self.account.address, "pending"), 16)
@@ -115,11 +127,12 @@ class _Delivery:
             try:
                 receipt = self._step()
             except RpcUnreachable as error:
-                self._left, trouble, receipt = True, error, None
+                self._left = self._left or error.may_have_acted
+                trouble, receipt = error, None
             if receipt is not None:
                 return receipt
-            if self._sender._clock() - self._begun > self._sender._timeout:
-                raise self._timeout() from trouble
+            if self._sender._clock() - self._begun > self._sender._timeout or self._sender.is_closed:
+                raise trouble if trouble is not None and not self._left else self._timeout() from trouble
             self._sender._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

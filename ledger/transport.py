@@ -7,14 +7,25 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import SplitResult, unquote
 
 from ledger.errors import RpcUnreachable
 
-_Connection = TypeVar("_Connection", "IpcConnection", HTTPConnection)
 _READ_BYTES = 1 << 16
+
+
+class _Socketed(Protocol):
+    """A connection that is a socket, or has none while it is closed."""
+
+    sock: socket.socket
+
+    def close(self) -> None: ...
+
+
+_Connection = TypeVar("_Connection", bound=_Socketed)
 
 
 class Transport(Protocol):
@@ -25,59 +36,102 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close all connections; calls that wait on them, and later ones, raise RpcUnreachable."""
         ...
 
 
-class _Idle(Generic[_Connection]):
-    """The connections that wait for their next request; the one used last goes first."""
+class _Pool(Generic[_Connection]):
+    """Connections to one node. A request has one to itself; the one used last is used next."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, connect: Callable[[], _Connection]) -> None:
+        self._name = name
+        self._connect: Callable[[], _Connection] = connect
         self._lock = threading.Lock()
-        self._connections: list[_Connection] = []
+        self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
+        self._is_closed = False
 
-    def take(self) -> _Connection | None:
-        with self._lock:
-            return self._connections.pop() if self._connections else None
-
-    def put(self, connection: _Connection) -> None:
-        with self._lock:
-            self._connections.append(connection)
+    def exchange(self, ask: Callable[[_Connection], bytes], again: bool) -> bytes:
+        """Ask on an idle connection, or a fresh one where there is none, or where the idle one is dead and `again`."""
+        connection = self._take()
+        if connection is not None:
+            try:
+                return self._ask(connection, ask)
+            except TimeoutError as error:
+                raise self._unreachable(error) from error
+            except (OSError, HTTPException) as error:
+                self._drop_idle()  # they are as old as this one, and the node has closed it
+                if not again:
+                    raise self._unreachable(error) from error
+        try:
+            connection = self._fresh()
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error, may_have_acted=False) from error
+        try:
+            return self._ask(connection, ask)
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
 
     def close(self) -> None:
+        """Close all connections, those in use too, and open no more."""
         with self._lock:
-            connections, self._connections = self._connections, []
+            self._is_closed = True
+            connections = [*self._idle, *self._busy]
+            self._idle.clear()
+        for connection in connections:
+            _hang_up(connection)
+
+    def _take(self) -> _Connection | None:
+        with self._lock:
+            if not self._idle:
+                return None
+            connection = self._idle.pop()
+            self._busy.add(connection)
+            return connection
+
+    def _fresh(self) -> _Connection:
+        if self._is_closed:
+            raise OSError("this client was closed")
+        connection = self._connect()
+        with self._lock:
+            self._busy.add(connection)
+        return connection
+
+    def _ask(self, connection: _Connection, ask: Callable[[_Connection], bytes]) -> bytes:
+        try:
+            answer = ask(connection)
+        except BaseException:
+            with self._lock:
+                self._busy.discard(connection)
+            connection.close()
+            raise
+        with self._lock:
+            self._busy.discard(connection)
+            keep = not self._is_closed
+            if keep:
+                self._idle.append(connection)
+        if not keep:
+            connection.close()
+        return answer
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            connections, self._idle = self._idle, []
         for connection in connections:
             connection.close()
 
+    def _unreachable(self, error: Exception, *, may_have_acted: bool = True) -> RpcUnreachable:
+        """Say who can't be reached and what to do."""
+        why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        return RpcUnreachable(
+            f"the chain's node at {self._name} can't be reached: {why}; is it running?", may_have_acted=may_have_acted
+        )
 
-def _exchange(
-    idle: _Idle[_Connection], fresh: Callable[[], _Connection], ask: Callable[[_Connection], bytes], again: bool
-) -> bytes:
-    """Ask on an idle connection or a fresh one; an idle one may have been closed by the node in the meantime."""
-    connection = idle.take()
-    if connection is not None:
-        try:
-            answer = ask(connection)
-        except TimeoutError:
-            connection.close()
-            raise
-        except (OSError, HTTPException):
-            connection.close()
-            idle.close()  # they are as old as this one
-            if not again:
-                raise
-        else:
-            idle.put(connection)
-            return answer
-    connection = fresh()
-    try:
-        answer = ask(connection)
-    except BaseException:
-        connection.close()
-        raise
-    idle.put(connection)
-    return answer
+
+def _hang_up(connection: _Socketed) -> None:
+    """End a connection that another thread may be waiting on."""
+    with suppress(OSError, AttributeError):  # http.client sets its socket to None when it closes it
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _is_json(answer: bytes) -> bool:
@@ -94,19 +148,19 @@ class IpcConnection:
     def __init__(self, path: str, timeout: float, max_bytes: int) -> None:
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(timeout)
         try:
-            self._socket.connect(path)
+            self.sock.connect(path)
         except BaseException:
-            self._socket.close()
+            self.sock.close()
             raise
 
     def ask(self, request: bytes) -> bytes:
         """Send a request and read its answer."""
         deadline = time.monotonic() + self._timeout
-        self._socket.settimeout(self._timeout)
-        self._socket.sendall(request + b"\n")
+        self.sock.settimeout(self._timeout)
+        self.sock.sendall(request + b"\n")
         return self.read(deadline)
 
     def read(self, deadline: float) -> bytes:
@@ -114,8 +168,8 @@ class IpcConnection:
         parts: list[bytes] = []
         size = 0
         while True:
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            part = self._socket.recv(_READ_BYTES)
+            self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            part = self.sock.recv(_READ_BYTES)
             if not part:
                 raise ConnectionResetError("the node closed the connection")
             parts.append(part)
@@ -127,34 +181,26 @@ class IpcConnection:
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self.sock.close()
 
 
 class IpcTransport:
     """Requests over a node's Unix socket."""
 
     def __init__(self, path: str, timeout: float, max_bytes: int) -> None:
-        self._path = path
-        self._timeout = timeout
-        self._max_bytes = max_bytes
-        self._idle: _Idle[IpcConnection] = _Idle()
+        self._name = f"ipc://{path}"
+        self._pool = _Pool(self._name, lambda: IpcConnection(path, timeout, max_bytes))
 
     def __str__(self) -> str:
-        return f"ipc://{self._path}"
+        return self._name
 
     def exchange(self, request: bytes, *, again: bool) -> bytes:
         """Send a request and give the answer; `again` says that it may be sent twice. Raises RpcUnreachable."""
-        try:
-            return _exchange(self._idle, self._fresh, lambda connection: connection.ask(request), again)
-        except OSError as error:
-            raise _unreachable(self, error) from error
+        return self._pool.exchange(lambda connection: connection.ask(request), again)
 
     def close(self) -> None:
-        """Close the idle connections."""
-        self._idle.close()
-
-    def _fresh(self) -> IpcConnection:
-        return IpcConnection(self._path, self._timeout, self._max_bytes)
+        """Close all connections; calls that wait on them, and later ones, raise RpcUnreachable."""
+        self._pool.close()
 
 
 class HttpTransport:
@@ -171,23 +217,20 @@ class HttpTransport:
         if url.username is not None:
             secret = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
             self._headers["Authorization"] = "Basic " + base64.b64encode(secret).decode()
-        self._idle: _Idle[HTTPConnection] = _Idle()
+        self._pool = _Pool(str(self), self._connect)
 
     def __str__(self) -> str:
         return f"{self._scheme}://{self._host}:{self._port}"  # a path may hold an access token
 
     def exchange(self, request: bytes, *, again: bool) -> bytes:
         """Send a request and give the answer; `again` says that it may be sent twice. Raises RpcUnreachable."""
-        try:
-            return _exchange(self._idle, self._fresh, lambda connection: self._ask(connection, request), again)
-        except (OSError, HTTPException) as error:
-            raise _unreachable(self, error) from error
+        return self._pool.exchange(lambda connection: self._ask(connection, request), again)
 
     def close(self) -> None:
-        """Close the idle connections."""
-        self._idle.close()
+        """Close all connections; calls that wait on them, and later ones, raise RpcUnreachable."""
+        self._pool.close()
 
-    def _fresh(self) -> HTTPConnection:
+    def _connect(self) -> HTTPConnection:
         connection: HTTPConnection
         if self._scheme == "https":
             context = ssl.create_default_context()
@@ -199,6 +242,7 @@ class HttpTransport:
         return connection
 
     def _ask(self, connection: HTTPConnection, request: bytes) -> bytes:
+        connection.auto_open = 0  # a closed connection must show, not be opened again behind our back
         connection.request("POST", self._path, request, self._headers)
         response = connection.getresponse()
         answer = response.read(self._max_bytes + 1)
@@ -209,9 +253,3 @@ class HttpTransport:
         if response.status != 200 and not answer.lstrip().startswith(b"{"):
             raise OSError(f"HTTP {response.status} {response.reason}")
         return answer
-
-
-def _unreachable(transport: Transport, error: Exception) -> RpcUnreachable:
-    """Say who can't be reached and what to do."""
-    why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-    return RpcUnreachable(f"the chain's node at {transport} can't be reached: {why}; is it running?")
