@@ -1,6 +1,7 @@
 """Imports point one way, and what is slow or dangerous to import stays where it belongs."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,7 @@ OURS = {"contracts": set(), "swarm": set(), "ledger": {"swarm", "contracts"}, "n
 
 # a library -> the only modules that may import it, with all below them
 ONLY_IN = {
-    "torch": ("swarm.models", "swarm.training", "swarm.worker"),
+    "torch": ("swarm.models", "swarm.optimizers", "swarm.training", "swarm.worker"),
     "libp2p": ("node.network",),
     "web3": ("ledger",),
     "solcx": ("contracts",),
@@ -51,6 +52,7 @@ BROUGHT_BY = {
     "sklearn": "scikit_learn",
     "solcx": "py_solc_x",
     "starlette": "fastapi",
+    "trio_typing": "libp2p",
 }
 
 
@@ -125,8 +127,9 @@ def test_nothing_unsafe_is_called() -> None:
 
 
 def test_every_library_that_is_imported_is_declared() -> None:
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    declared = {requirement.split("=")[0].rstrip("><!~").replace("-", "_") for requirement in dependencies}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = project["dependencies"] + project["optional-dependencies"]["devnet"]
+    declared = {re.split("[<>=]", requirement)[0].replace("-", "_") for requirement in requirements}
     imported = {library.split(".")[0] for name in modules() for library in imports(name)}
     third_party = imported - set(OURS) - sys.stdlib_module_names
     assert {library for library in third_party if BROUGHT_BY.get(library, library) not in declared} == set()
