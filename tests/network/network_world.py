@@ -1,5 +1,6 @@
 """Sites for network tests: their stores, keys and faults, over the in-memory twin or over libp2p."""
 
+import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,8 +39,9 @@ class Store(MemoryStore):
 
     def give(self, size: int, fill: int = 7) -> Manifest:
         """Make a blob; the same arguments make the same blob."""
-        data = bytes((fill + i) % 251 for i in range(CHUNK)) * (size // CHUNK + 1)
-        chunks = [data[i : min(i + CHUNK, size)] for i in range(0, size, CHUNK)]
+        pattern = bytes(range(256)) * (CHUNK // 256 + 1)
+        starts = range(0, size, CHUNK)
+        chunks = [(struct.pack("!HH", fill, i // CHUNK) + pattern)[: min(CHUNK, size - i)] for i in starts]
         layout = (TensorShape("w", (size // 4,)),)
         return self.create(BlobKind.UPDATE, "int32", layout, chunks, chunk_elements=CHUNK // 4)
 
