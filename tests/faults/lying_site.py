@@ -1,0 +1,64 @@
+"""A site that lies when it leads; the fault tests start it in place of `swarm-node run`.
+
+    python lying_site.py LIE@ROUND --home DIR ...
+
+It lies in that round's first term only, so that every site may be such a one and the next leader is honest.
+"""
+
+import hashlib
+import sys
+from typing import Any
+
+from node import participation
+from node.cli.main import run
+from node.rounds.decide import Publish
+from node.rounds.review import Entry, Gathered, Reviewer
+from node.rounds.runner import StudyRunner
+from swarm.merge import Exclusion
+
+
+class WrongOutput(Reviewer):
+    """Publishes the hash of something else than the merge."""
+
+    async def merge(self, number: int, base: bytes | None, merged: tuple[Entry, ...]) -> bytes:
+        return hashlib.sha256(await super().merge(number, base, merged)).digest()
+
+
+class Omission(Reviewer):
+    """Leaves an honest site out and says that it couldn't be reached."""
+
+    async def gather(self, number: int, entries: tuple[Entry, ...], give_up: float) -> Gathered:
+        gathered = await super().gather(number, entries, give_up)
+        victim = gathered.merged[-1]
+        return Gathered(gathered.merged[:-1], {**gathered.excluded, victim.seat: Exclusion.UNREACHABLE})
+
+
+LIES: dict[str, type[Reviewer]] = {"wrong-output": WrongOutput, "omission": Omission}
+
+
+def liar(lie: type[Reviewer], number: int) -> type[StudyRunner]:
+    class LyingRunner(StudyRunner):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self._honest = self._reviewer
+            site, spec = self._site, self._spec
+            self._liar = lie(self._inputs, site.store, spec.merge_rule(site.store.manifest(spec.initial).tensors))
+
+        async def _publish(self, action: Publish) -> None:
+            lies = action.round == number and action.term == 0
+            self._reviewer = self._liar if lies else self._honest
+            try:
+                await super()._publish(action)
+            finally:
+                self._reviewer = self._honest
+
+    return LyingRunner
+
+
+def main() -> None:
+    lie, _, number = sys.argv.pop(1).partition("@")
+    participation.StudyRunner = liar(LIES[lie], int(number))  # type: ignore[misc]
+    run()
+
+
+main()

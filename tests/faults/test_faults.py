@@ -1,0 +1,101 @@
+"""Faults in a swarm of real processes: the study goes on, the truth is on record, the model is what the inputs imply."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ledger.events import LeaderElected, RoundFinalised, RoundSealed
+from ledger.types import Fault, seats_of
+from swarm.merge import Objection
+from tests.faults.swarm_rig import Rig, swarm
+
+pytestmark = pytest.mark.slow
+
+SITES = [f"site-{number}" for number in range(1, 5)]
+LYING_SITE = Path(__file__).with_name("lying_site.py")
+
+
+def lying(lie: str) -> list[str]:
+    return [sys.executable, str(LYING_SITE), lie]
+
+
+def the_dead(rig: Rig) -> str:
+    (dead,) = rig.cluster.dead()
+    return dead.name
+
+
+def test_a_site_killed_in_training_is_missed_and_comes_back(tmp_path: Path) -> None:
+    victim = "site-2"
+    with swarm(
+        tmp_path, rounds=5, options=lambda name: ["--die-at", "before-commit@2"] if name == victim else ()
+    ) as rig:
+        rig.until_event(RoundFinalised, 2)
+        assert the_dead(rig) == victim
+        assert rig.merged(2) == set(SITES) - {victim}
+        rig.cluster.restart(rig.site(victim))
+        rig.until_finished()
+        rig.check_models(SITES)
+        assert rig.merged(1) == set(SITES)
+        assert victim in rig.merged(5)
+
+
+@pytest.mark.parametrize("moment", ["before-publish@2", "after-publish@2"])
+def test_a_killed_leader_costs_one_deadline(tmp_path: Path, moment: str) -> None:
+    with swarm(tmp_path, rounds=3, options=lambda name: ["--die-at", moment]) as rig:
+        rig.until_finished()
+        dead = the_dead(rig)
+        first, *_ = terms = rig.study.round_numbered(2).terms
+        assert rig.watcher.state.consortium.name_of(first.leader) == dead
+        if moment.startswith("before"):
+            assert first.fault is Fault.MERGE_TIMEOUT
+            assert len(terms) == 2
+        else:
+            assert first.fault is None
+        assert dead not in rig.merged(3)
+        rig.check_models([name for name in SITES if name != dead])
+
+
+def test_a_leader_that_publishes_a_wrong_hash_is_rejected(tmp_path: Path) -> None:
+    with swarm(tmp_path, rounds=3, command=lying("wrong-output@2")) as rig:
+        rig.until_finished()
+        liar, honest = rig.study.round_numbered(2).terms
+        assert liar.fault is Fault.REJECTED
+        assert set(liar.rejected.values()) == {Objection.WRONG_OUTPUT}
+        assert honest.leader != liar.leader
+        assert rig.merged(2) == set(SITES)
+        rig.check_models(SITES)
+
+
+def test_a_leader_that_leaves_an_honest_site_out_is_rejected_and_on_record(tmp_path: Path) -> None:
+    with swarm(tmp_path, rounds=3, command=lying("omission@2")) as rig:
+        rig.until_finished()
+        liar, honest = rig.study.round_numbered(2).terms
+        assert liar.publication is not None
+        left_out = liar.publication.merged ^ rig.study.round_numbered(2).committed
+        assert len(list(seats_of(left_out))) == 1
+        assert liar.fault is Fault.REJECTED
+        assert set(liar.rejected.values()) == {Objection.OMITTED_INPUT}
+        assert honest.fault is None
+        assert rig.merged(2) == set(SITES)
+        rig.check_models(SITES)
+
+
+@pytest.mark.parametrize("moment", [RoundSealed, LeaderElected, RoundFinalised])
+def test_the_chain_restarted_in_mid_round_loses_nothing(tmp_path: Path, moment: type) -> None:
+    with swarm(tmp_path, rounds=4) as rig:
+        rig.until_event(moment, 2)
+        rig.devnet.restart()
+        rig.until_finished()
+        rig.check_models(SITES)
+        assert all(rig.merged(number) == set(SITES) for number in range(5))
+
+
+def test_the_same_study_gives_the_same_model_whoever_leads(tmp_path: Path) -> None:
+    models = []
+    for run in ("one", "two"):
+        with swarm(tmp_path / run, rounds=2) as rig:
+            rig.until_finished()
+            rig.check_models(SITES)
+            models.append(rig.study.final_output)
+    assert models[0] == models[1]
