@@ -1,7 +1,7 @@
 """Pulling a blob from several sources at once: a shared queue of chunks, each verified when it arrives."""
 
 import hashlib
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from swarm.manifest import Manifest
 
 IN_FLIGHT = 2  # per source: the next chunk travels while this one is verified and written
 SLOTS = 16  # chunks in memory over all pulls of a site
+RESCUE = 1.0  # seconds without work, after which a source also asks for what another one is late with
 PATIENCE = 0.3  # seconds that the first source gets to describe the blob before the next one is asked as well
 
 Offload = Callable[..., Awaitable[Any]]
@@ -97,6 +98,7 @@ class _Pull:
         self._max_bytes = max_bytes
         self._into: tuple[Manifest, Receiver] | None = None  # known once a source has described the blob
         self._todo: deque[int] = deque()
+        self._under_way: defaultdict[int, set[Address]] = defaultdict(set)
         self._left = 0
         self._news = trio.Event()
         self._scope = trio.CancelScope()
@@ -116,7 +118,10 @@ class _Pull:
             raise self._verdict
         if self._into is None or self._left:
             raise PullFailed(self._blob, self._faults)
-        return self._into[0]
+        manifest, receiver = self._into
+        if self._brought:  # else it came with its manifest
+            await self._offload(receiver.finish)
+        return manifest
 
     async def _draw_from(self, source: Source) -> None:
         """Take chunks from one source to the end or its failure; try again after a cut that had brought some."""
@@ -179,7 +184,7 @@ class _Pull:
         async def lane() -> None:
             """One request in flight, again and again."""
             try:
-                while (index := await self._next()) is not None:
+                while (index := await self._next(source.address)) is not None:
                     await self._fetch(source, manifest, receiver, index)
             except (SourceFailed, BlobError, OSError) as failure:
                 failures.append(failure)
@@ -197,24 +202,41 @@ class _Pull:
             async with self._slots:
                 data = await source.chunk(self._blob, index, manifest.chunk_size(index))
                 await self._offload(_keep, receiver, index, data)
-                if self._left == 1:
-                    await self._offload(receiver.finish)
             kept = True
         finally:
-            if kept:
-                self._left -= 1
-                self._brought[source.address] += 1
-            else:
-                self._todo.appendleft(index)
-            self._tell()
+            self._settle(source, index, kept)
 
-    async def _next(self) -> int | None:
+    def _settle(self, source: Source, index: int, kept: bool) -> None:
+        askers = self._under_way.get(index)
+        if askers is None:
+            return  # another source was faster
+        askers.discard(source.address)
+        if kept:
+            del self._under_way[index]
+            self._left -= 1
+            self._brought[source.address] += 1
+        elif not askers:
+            del self._under_way[index]
+            self._todo.appendleft(index)
+        self._tell()
+
+    async def _next(self, asker: Address) -> int | None:
+        """The next chunk to ask for, None when all are here; where nothing is left, one that another is late with."""
         while self._left:
             if self._todo:
-                return self._todo.popleft()
-            await self._news.wait()
-        self._scope.cancel()
-        return None
+                index = self._todo.popleft()
+                break
+            with trio.move_on_after(RESCUE) as pause:
+                await self._news.wait()
+            late = [i for i, askers in self._under_way.items() if len(askers) == 1 and asker not in askers]
+            if pause.cancelled_caught and late:
+                index = late[0]
+                break
+        else:
+            self._scope.cancel()
+            return None
+        self._under_way[index].add(asker)
+        return index
 
     def _tell(self) -> None:
         news, self._news = self._news, trio.Event()
