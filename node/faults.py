@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 
 from node.errors import ConfigurationError
-from node.rounds.decide import Action
+from node.rounds.decide import Action, AttestAndCommit, Commit, Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,22 @@ class DieAt:
         moment, _, action = point.partition("-")
         if moment not in ("before", "after") or not action or not number.isdecimal():
             raise ConfigurationError(f"--die-at {text!r}: expected before-ACTION@ROUND or after-ACTION@ROUND")
-        return cls(moment, action.replace("-", ""), int(number))
+        return cls(moment, action, int(number))
 
     def check(self, moment: str, action: Action) -> None:
         """Die here where this is the point."""
-        if moment != self.moment or type(action).__name__.lower() != self.action:
-            return
-        basis = getattr(action, "basis", None)
-        number = basis.round if basis is not None else getattr(action, "round", None)
-        if number == self.round and getattr(action, "term", 0) == self.term:
+        here = moment == self.moment and self.round in _rounds(action, self.action)
+        if here and getattr(action, "term", self.term) == self.term:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _rounds(action: Action, name: str) -> set[int]:
+    """The rounds in which an action is one of that name; one that attests and commits at once is both."""
+    match action:
+        case AttestAndCommit(round=number, basis=basis):
+            return {"attest": {number}, "commit": {basis.round}}.get(name, set())
+        case Train(basis) | Commit(basis) if type(action).__name__.lower() == name:
+            return {basis.round}
+        case _ if type(action).__name__.lower() == name:
+            return {getattr(action, "round", -1)}
+    return set()

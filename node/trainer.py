@@ -55,9 +55,7 @@ class Trainer:
 
     async def _start(self) -> None:
         self._unread = b""
-        self._process = await trio.lowlevel.open_process(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = await trio.lowlevel.open_process(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             with trio.fail_after(START_SECONDS):
                 opened = await self._exchange(self._open, None)

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,14 @@ def set_up(out: Path, rpc_url: str, spec: StudySpec, plans: Sequence[SitePlan]) 
     """
     homes = tuple(out / "sites" / plan.name for plan in plans)
     sites = [_make_site(home) for home in homes]
-    rpc = connect(rpc_url)
     proposer = Account(sites[0].key)
     founders = [Founder(site.address, plan.name) for site, plan in zip(sites, plans, strict=True)]
-    deployment = deploy(rpc, proposer, founders, quorum_bps=QUORUM_BPS, motion_seconds=MOTION_SECONDS)
+    with closing(connect(rpc_url)) as rpc:
+        deployment = deploy(rpc, proposer, founders, quorum_bps=QUORUM_BPS, motion_seconds=MOTION_SECONDS)
+        study, _ = Ledger(rpc, deployment, proposer).propose(spec.canonical(), Terms(**asdict(spec.terms())))
     for home, plan in zip(homes, plans, strict=True):
         deployment.save(SiteFolder(home).deployment)
         _write_config(home, plan, rpc_url, spec.hash)
-    study, _ = Ledger(rpc, deployment, proposer).propose(spec.canonical(), Terms(**asdict(spec.terms())))
     return Scene(deployment, study, homes)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class Rig:
         return simulation.run(self.spec, sites, absent=absent).final_model
 
     def check_models(self, names: Sequence[str]) -> None:
-        """Each of these sites has the final model on its disk, byte for byte; it's the ledger's, and the implied one."""
+        """Each of these sites has the final model on its disk: the ledger's, byte for byte, and the implied one."""
         folders = [StudyFolder(SiteFolder(self.site(name).home).study(self.scene.study)) for name in names]
         self.until(lambda: all(folder.result() is not None for folder in folders), "the final model at every site")
         final = self.study.final_output
@@ -124,7 +124,7 @@ def swarm(
             for process in processes:
                 process.command = command
         cluster = stack.enter_context(Cluster(processes))
-        ledger = Ledger(connect(devnet.ipc), scene.deployment)
+        ledger = stack.enter_context(closing(Ledger(connect(devnet.ipc), scene.deployment)))
         watcher = Watcher(EventStream(ledger), scene.study)
         watcher.catch_up()
         yield Rig(devnet, scene, spec, cluster, watcher, ledger)

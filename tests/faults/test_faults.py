@@ -1,4 +1,4 @@
-"""Faults in a swarm of real processes: the study goes on, the truth is on record, the model is what the inputs imply."""
+"""Faults in a swarm of real processes: the study goes on, and the truth and the implied model come of it."""
 
 import sys
 from pathlib import Path

@@ -15,7 +15,12 @@ def write(home: Path, text: str) -> Path:
 
 def test_a_configuration_round_trips(tmp_path: Path) -> None:
     made = config.validate(
-        {"name": "Charité", "rpc": "ipc:///run/chain.ipc", "accept": ["ab" * 32], "data": {"source": "csv", "path": "x.csv"}},
+        {
+            "name": "Charité",
+            "rpc": "ipc:///run/chain.ipc",
+            "accept": ["ab" * 32],
+            "data": {"source": "csv", "path": "x.csv"},
+        },
         "here",
     )
     (tmp_path / "config.toml").write_bytes(config.render(made))
