@@ -9,6 +9,7 @@
     │   ├── TransactionTimeout     sent, and not in a block in time (also TimeoutError); it may still be mined
     │   ├── TransactionLost        can never be mined as signed, or nobody can tell what became of it
     │   └── TransactionFailed      mined and reverted for no reason that the contract names
+    ├── TransactionInvalid         bytes that aren't a transaction that somebody signed (also ValueError)
     ├── ContractError              the contract refused: one subclass for each of its errors, in ledger.reverts
     ├── EventInvalid               a log that isn't what the contract's ABI says (also ValueError)
     ├── DeploymentInvalid          a deployment file that can't be used (also ValueError)
@@ -91,6 +92,12 @@ class TransactionFailed(TransactionError):
     """The transaction is in a block and reverted, for no reason that the contract names."""
 
     code = "ledger.transaction.failed"
+
+
+class TransactionInvalid(LedgerError, ValueError):
+    """Bytes that aren't a transaction that somebody signed."""
+
+    code = "ledger.transaction_invalid"
 
 
 class EventInvalid(LedgerError, ValueError):

@@ -7,8 +7,10 @@ second and 60 MB in every process.
 
 import itertools
 import json
+import weakref
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from ledger import abi
@@ -37,6 +39,7 @@ class NodeRpc:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        weakref.finalize(self, transport.close)
         self._ids = itertools.count(1)
 
     def __str__(self) -> str:
@@ -56,6 +59,14 @@ class NodeRpc:
         if reply.get("error") is not None:
             raise _refusal(reply["error"])
         return reply.get("result")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close all connections; calls that wait on them in other threads, and later ones, raise RpcUnreachable."""

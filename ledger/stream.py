@@ -64,7 +64,7 @@ class EventStream:
         self._cursor = cursor if cursor is not None else Cursor(ledger.deployment.block - 1, None)
         self._chunk = self._size = chunk
         self._addresses = [ledger.deployment.consortium, ledger.deployment.study]
-        self._blooms = [_bloom_bits(address) for address in self._addresses]
+        self._blooms = [bloom_bits(address) for address in self._addresses]
         self._is_checked = False
         self._lock = threading.Lock()
         self.calls = 0
@@ -213,7 +213,7 @@ def _block(header: Mapping[str, Any]) -> Block:
     return Block(int(header["number"], 16), _hash(header), int(header["timestamp"], 16))
 
 
-def _bloom_bits(address: str) -> int:
+def bloom_bits(address: str) -> int:
     """Give the three bits of a block's bloom filter that are set where the address has written a log."""
     digest = keccak(bytes.fromhex(address[2:]))
     bits = 0

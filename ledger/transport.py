@@ -76,9 +76,11 @@ class _Pool(Generic[_Connection]):
         """Close all connections, those in use too, and open no more."""
         with self._lock:
             self._is_closed = True
-            connections = [*self._idle, *self._busy]
-            self._idle.clear()
-        for connection in connections:
+            idle, busy = self._idle, list(self._busy)
+            self._idle = []
+        for connection in idle:
+            connection.close()
+        for connection in busy:
             _hang_up(connection)
 
     def _take(self) -> _Connection | None:

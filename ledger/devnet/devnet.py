@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import select
 import shutil
 import socket
@@ -21,6 +22,7 @@ from ledger.errors import DevnetError, LedgerError, RpcRefused
 from ledger.rpc import NodeRpc, connect
 
 CHAIN_ID: Final = 4711
+_GENESIS_SPREAD: Final = 1 << 22  # 48 days
 _START_SECONDS: Final = 20.0
 _LONGEST_SOCKET_PATH: Final = 90  # sun_path has 104 bytes on macOS, 108 on Linux
 
@@ -130,7 +132,7 @@ class _Run:
         self._public = public
         self._relay = relay
         self._log = folder / "anvil.log"
-        self._journal = Journal(folder / "chain.jsonl", chain_id, int(time.time()))
+        self._journal = Journal(folder / "chain.jsonl", chain_id, _new_genesis_time())
         self._private = Path(tempfile.mkdtemp(prefix="swarm-"))
         self._lock = threading.Lock()
         self._wake, self._woken = socket.socketpair()
@@ -235,6 +237,14 @@ class _Run:
                     self._miner.follow()
                 except (OSError, LedgerError):
                     return
+
+
+def _new_genesis_time() -> int:
+    """Draw a time for a new chain's genesis, so that no two chains have the same one, however soon one follows another.
+
+    It is all that differs between their genesis blocks, and their hashes tell clients that a chain was reset.
+    """
+    return int(time.time()) - secrets.randbelow(_GENESIS_SPREAD)
 
 
 def _free_port() -> int:

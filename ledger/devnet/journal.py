@@ -48,14 +48,14 @@ class Record:
 class Journal:
     """An open journal, locked against other processes."""
 
-    def __init__(self, path: Path, chain_id: int, now: int) -> None:
-        """Open the file, or begin one for a chain whose genesis is `now`; raises DevnetError and JournalInvalid."""
+    def __init__(self, path: Path, chain_id: int, genesis_time: int) -> None:
+        """Open the file, or begin one for a chain with this genesis; raises DevnetError and JournalInvalid."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._lock()
-            self.genesis_time, self.records = self._load(chain_id, now)
+            self.genesis_time, self.records = self._load(chain_id, genesis_time)
         except BaseException:
             os.close(self._file)
             raise
@@ -79,7 +79,7 @@ class Journal:
                 f"a devnet is running in {self.path.parent} already; stop it, or choose another folder"
             ) from error
 
-    def _load(self, chain_id: int, now: int) -> tuple[int, list[Record]]:
+    def _load(self, chain_id: int, genesis_time: int) -> tuple[int, list[Record]]:
         with open(self._file, "rb", closefd=False) as file:
             content = file.read()
         lines = content.split(b"\n")
@@ -87,10 +87,10 @@ class Journal:
         if not lines:
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
-            header = {"version": _VERSION, "chain_id": chain_id, "genesis_time": now}
+            header = {"version": _VERSION, "chain_id": chain_id, "genesis_time": genesis_time}
             _write(self._file, json.dumps(header).encode() + b"\n")
             os.fsync(self._file)
-            return now, []
+            return genesis_time, []
         os.ftruncate(self._file, len(content) - torn)
         os.lseek(self._file, 0, os.SEEK_END)
         return self._header(lines[0], chain_id), self._records(lines[1:])
