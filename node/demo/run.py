@@ -49,7 +49,7 @@ def run_demo(options: DemoOptions, *, quiet_stdout: bool) -> dict[str, Any]:
         devnet = stack.enter_context(Devnet.start(files["chain"]))
         progress.print(f"chain: a development chain on this machine, {devnet.url}", highlight=False)
         spec, scene = _scene(options, devnet.ipc, progress)
-        ledger = stack.enter_context(closing(Ledger(connect(devnet.ipc), scene.deployment)))
+        ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)
         watcher.catch_up()
         cluster = stack.enter_context(Cluster(_processes(options, scene)))

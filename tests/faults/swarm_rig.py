@@ -124,7 +124,7 @@ def swarm(
             for process in processes:
                 process.command = command
         cluster = stack.enter_context(Cluster(processes))
-        ledger = stack.enter_context(closing(Ledger(connect(devnet.ipc), scene.deployment)))
+        ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)
         watcher.catch_up()
         yield Rig(devnet, scene, spec, cluster, watcher, ledger)
