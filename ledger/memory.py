@@ -53,16 +53,24 @@ class _Block:
 class MemoryChain:
     """Mines a block for each transaction, or when told to; `execute` gives a transaction's logs, or raises to revert.
 
-    `waits` says whether it knows eth_sendRawTransactionSync. Safe to use from several threads.
+    `waits` says whether it knows eth_sendRawTransactionSync, `dates_logs` whether its logs have their block's time.
+    Safe to use from several threads.
     """
 
     def __init__(
-        self, *, chain_id: int = 1, execute: Execute | None = None, waits: bool = True, automine: bool = True
+        self,
+        *,
+        chain_id: int = 1,
+        execute: Execute | None = None,
+        waits: bool = True,
+        automine: bool = True,
+        dates_logs: bool = True,
     ) -> None:
         self.chain_id = chain_id
         self.automine = automine
         self._execute: Execute = execute if execute is not None else lambda _: ()
         self._waits = waits
+        self._dates_logs = dates_logs
         self._lock = threading.RLock()
         self._salt = 0
         self._pool: dict[str, Transaction] = {}
@@ -114,6 +122,8 @@ class MemoryChain:
         for index, log in enumerate(logs):
             log["blockNumber"], log["blockHash"], log["logIndex"] = quantity(number), block.hash, quantity(index)
             log.setdefault("transactionHash", data(bytes(32)))
+            if self._dates_logs:
+                log["blockTimestamp"] = quantity(block.timestamp)
         self._blocks.append(block)
         return block
 

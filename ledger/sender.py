@@ -173,7 +173,7 @@ class _Delivery:
             if not self._left:
                 raise _NonceTakenError from refusal
             return self._receipt_or_lost(refusal)
-        if refusal.number == _SYNC_TIMEOUT or self._is_pending():
+        if refusal.number == _SYNC_TIMEOUT or _says(refusal, "timeout", "timed out") or self._is_pending():
             self._left, self._accepted_at = True, self._sender._clock()
             return None
         raise refusal

@@ -147,6 +147,7 @@ class _Run:
             self._miner = Miner(self._feed, self._journal)
             self._miner.replay(self._journal.records)
             self._journal.records.clear()
+            self._miner.mine([])  # so that the head's time is today's
             self._feed.follow_transactions()
             self._publish()
         except (OSError, RpcRefused) as error:
