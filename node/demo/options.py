@@ -24,11 +24,13 @@ class DemoOptions:
     kill_leader: int | None = None
     resume: bool = False
 
-    def data(self, site: int) -> dict[str, Any]:
-        """The data source of one site, as the training process takes it."""
+    def data(self, site: int, split: int | None = None) -> dict[str, Any]:
+        """The data source of one site, as the training process takes it; `split` is another seed than the demo's."""
         if self.source == "heart-disease":
-            return {"source": "heart-disease", "path": str(self.path), "center": HEART_SITES[site]}
-        return {"source": self.source, "shard": site, "shards": self.sites, "seed": self.seed}
+            chosen = {} if split is None else {"seed": split}
+            return {"source": "heart-disease", "path": str(self.path), "center": HEART_SITES[site], **chosen}
+        seed = self.seed if split is None else split
+        return {"source": self.source, "shard": site, "shards": self.sites, "seed": seed}
 
     def names(self) -> list[str]:
         """The sites' names."""

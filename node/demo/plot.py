@@ -30,10 +30,14 @@ def _draw_sites(axes: Any, sites: list[dict[str, Any]]) -> None:
         values = [site[model]["auc"] or 0.0 for site in sites]
         places = [index + (offset - 1) * width for index in range(len(sites))]
         axes.bar(places, values, width, color=COLOURS[model], label=LABELS[model])
-    lowest = min((site[model]["auc"] for site in sites for model in MODELS if site[model]["auc"]), default=0.5)
-    axes.set_ylim(max(0.0, lowest - 0.1), 1.0)
+        ranges = [site[model]["auc_interval"] or (value, value) for site, value in zip(sites, values, strict=True)]
+        below = [max(0.0, value - low) for (low, _), value in zip(ranges, values, strict=True)]
+        above = [max(0.0, high - value) for (_, high), value in zip(ranges, values, strict=True)]
+        axes.errorbar(places, values, (below, above), fmt="none", ecolor="#333333", elinewidth=0.8, capsize=2)
+    lows = [(site[model]["auc_interval"] or [site[model]["auc"] or 0.5])[0] for site in sites for model in MODELS]
+    axes.set_ylim(max(0.0, min(lows) - 0.05), 1.005)
     axes.set_xticks(range(len(sites)), [f"{site['name']}\n{site['samples']} patients" for site in sites])
-    axes.set_ylabel("AUC on the site's own test patients")
+    axes.set_ylabel("AUC on the site's own test patients, 95 % interval")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(MODELS), fontsize=8)
 

@@ -1,7 +1,7 @@
 """What came of a demo: the data of its envelope, and the tables of its summary."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ from ledger.client import Ledger
 from ledger.events import Event, RoundEvent
 from ledger.state import ConsortiumState, RoundState, StudyState
 from ledger.types import Address, seats_of
+from node.demo.comparison import METRICS, Compared
 from node.demo.usage import Usage, usage_of
 from node.demo.watch import Watcher
-from swarm.evaluation import MODELS, Comparison, Measured
+from swarm.evaluation import MODELS, Measured
 from swarm.merge import Exclusion
 
-METRICS = ("accuracy", "balanced_accuracy", "auc", "log_loss")
-HEADINGS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC", "log_loss": "log loss"}
+HEADINGS = {"accuracy": "Accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC", "log_loss": "log loss"}
+COLUMNS = {"local": "own", "swarm": "swarm", "pooled": "pooled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ class Report:
     def show(self, console: Console) -> None:
         """Print the summary."""
         _show_sites(console, self.data["sites"])
+        _show_splits(console, self.data["splits"])
         _show_rounds(console, self.data["rounds"])
         _show_ledger(console, self.data)
 
 
 def make(
-    watcher: Watcher, ledger: Ledger, events: list[Event], comparison: Comparison, files: Mapping[str, Path]
+    watcher: Watcher, ledger: Ledger, events: list[Event], compared: Compared, files: Mapping[str, Path]
 ) -> Report:
     """Put the report together from the ledger's record and the sites' evaluations."""
     study, names = watcher.watched, watcher.state.consortium
@@ -48,7 +50,14 @@ def make(
                 "status": study.status.name.lower(),
             },
             "final_model": study.final_output.hex() if study.final_output is not None else None,
-            "sites": [_site(names, account, comparison) for account in study.sites],
+            "sites": [_site(names, account, compared) for account in sorted(study.sites, key=names.name_of)],
+            "splits": {
+                "count": compared.count,
+                **{
+                    model: {metric: interval and asdict(interval) for metric, interval in metrics.items()}
+                    for model, metrics in compared.splits.items()
+                },
+            },
             "rounds": [_round(watcher, study, one, names, _of_round(events, one, spent)) for one in study.rounds],
             "ledger": {
                 **_usage(sum(spent.values(), Usage())),
@@ -60,20 +69,22 @@ def make(
     )
 
 
-def _site(names: ConsortiumState, account: Address, comparison: Comparison) -> dict[str, Any]:
+def _site(names: ConsortiumState, account: Address, compared: Compared) -> dict[str, Any]:
     name = names.name_of(account)
-    compared = comparison.sites[name]
+    site = compared.comparison.sites[name]
     return {
         "name": name,
         "address": account,
-        "samples": compared.train,
-        "test_samples": compared.test,
-        **{model: _metrics(getattr(compared, model)) for model in MODELS},
+        "samples": site.train,
+        "test_samples": site.test,
+        **{model: _metrics(getattr(site, model)) for model in MODELS},
     }
 
 
-def _metrics(measured: Measured) -> dict[str, float | None]:
-    return {metric: getattr(measured.metrics, metric) for metric in METRICS}
+def _metrics(measured: Measured) -> dict[str, Any]:
+    auc = measured.intervals.get("auc")
+    interval = [auc.low, auc.high] if auc is not None else None
+    return {**{metric: getattr(measured.metrics, metric) for metric in METRICS}, "auc_interval": interval}
 
 
 def _round(watcher: Watcher, study: StudyState, one: RoundState, names: ConsortiumState, used: Usage) -> dict[str, Any]:
@@ -130,19 +141,31 @@ def _usage(usage: Usage) -> dict[str, int]:
 
 
 def _show_sites(console: Console, sites: list[dict[str, Any]]) -> None:
-    table = Table(title="On each site's own test patients: its own model, the swarm's, and a pooled one")
-    table.add_column("site")
-    table.add_column("train", justify="right")
-    table.add_column("test", justify="right")
+    """Two metrics a table: that fits a terminal of 80 columns."""
+    for first, second in (METRICS[:2], METRICS[2:]):
+        table = Table(title=f"{HEADINGS[first]} and {HEADINGS[second]} on each site's own test patients")
+        table.add_column("site", no_wrap=True)
+        table.add_column("patients", justify="right")
+        for _ in (first, second):
+            for model in MODELS:
+                table.add_column(COLUMNS[model], justify="right", style="bold" if model == "swarm" else "")
+        for site in sites:
+            patients = f"{site['samples']}+{site['test_samples']}"
+            cells = [_number(site[model][metric]) for metric in (first, second) for model in MODELS]
+            table.add_row(site["name"], patients, *cells)
+        means = [_mean([site[model][metric] for site in sites]) for metric in (first, second) for model in MODELS]
+        table.add_section()
+        table.add_row("mean", "", *map(_number, means))
+        console.print(table)
+
+
+def _show_splits(console: Console, splits: dict[str, Any]) -> None:
+    table = Table(title=f"Mean over the sites, over {splits['count']} random splits and seeds (95 % interval)")
+    table.add_column("model")
     for metric in METRICS:
-        for model in MODELS:
-            table.add_column(f"{HEADINGS[metric]}\n{model}", justify="right", style="bold" if model == "swarm" else "")
-    for site in sites:
-        cells = [_number(site[model][metric]) for metric in METRICS for model in MODELS]
-        table.add_row(site["name"], str(site["samples"]), str(site["test_samples"]), *cells)
-    means = [_number(_mean([site[model][metric] for site in sites])) for metric in METRICS for model in MODELS]
-    table.add_section()
-    table.add_row("mean", "", "", *means)
+        table.add_column(HEADINGS[metric], justify="right")
+    for model in MODELS:
+        table.add_row(COLUMNS[model], *(_interval(splits[model][metric]) for metric in METRICS))
     console.print(table)
 
 
@@ -155,23 +178,28 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def _interval(interval: dict[str, float] | None) -> str:
+    if interval is None:
+        return "-"
+    return f"{interval['estimate']:.3f} ± {(interval['high'] - interval['low']) / 2:.3f}"
+
+
 def _show_rounds(console: Console, rounds: list[dict[str, Any]]) -> None:
-    table = Table(title="Rounds")
-    for heading in ("round", "leader", "merged", "left out", "faults"):
+    table = Table(title="Rounds (round 0 agrees the sites' statistics)")
+    for heading in ("round", "leader", "merged", "what went wrong"):
         table.add_column(heading)
-    for heading in ("seconds", "transactions", "gas", "bytes"):
-        table.add_column(heading, justify="right")
+    for heading in ("seconds", "txs", "gas", "bytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in rounds:
-        faults = [f"{term['leader']}: {term['fault']}" for term in one["terms"] if term["fault"]]
-        left_out = [f"{item['site']} ({item['reason']})" for item in one["excluded"]]
-        left_out += [f"{name} (absent)" for name in one["absent"]]
+        wrong = [f"{term['leader']}: {term['fault'].replace('_', ' ')}" for term in one["terms"] if term["fault"]]
+        wrong += [f"{item['site']} left out: {item['reason'].replace('_', ' ')}" for item in one["excluded"]]
+        wrong += [f"{name} absent" for name in one["absent"]]
         seconds = one["seconds"]
         table.add_row(
-            str(one["number"]) if one["number"] else "0 (statistics)",
+            str(one["number"]) if one["number"] else "0",
             one["leader"] or "-",
             str(len(one["merged"])),
-            ", ".join(left_out) or "-",
-            ", ".join(faults) or "-",
+            ", ".join(wrong) or "-",
             f"{sum(seconds.values()):.2f}" if seconds else "-",
             str(one["ledger"]["transactions"]),
             f"{one['ledger']['gas']:,}",

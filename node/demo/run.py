@@ -16,6 +16,7 @@ from ledger.stream import EventStream
 from ledger.types import Status
 from node.demo import plot, report
 from node.demo.cluster import Cluster, SiteProcess
+from node.demo.comparison import Compared, compare_sites
 from node.demo.display import Display
 from node.demo.options import DemoOptions, DemoRecord, check
 from node.demo.scene import Scene, SitePlan, reopen, set_up, with_rounds
@@ -25,8 +26,8 @@ from node.files import write_atomically
 from node.site_folder import SiteFolder
 from node.study_folder import StudyFolder
 from swarm import studies
+from swarm.data import SiteData
 from swarm.data import load as load_data
-from swarm.evaluation import Comparison, compare
 from swarm.folder_store import FolderStore
 from swarm.memory_store import MemoryStore
 from swarm.models import write_initial
@@ -42,12 +43,12 @@ RESULT_SECONDS = 120.0
 
 def run_demo(options: DemoOptions, *, quiet_stdout: bool) -> dict[str, Any]:
     """Run a demo and print its story; gives the data of its envelope."""
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, soft_wrap=True, highlight=False)
     options = check(options)
     files = _files(options)
     with ExitStack() as stack:
         devnet = stack.enter_context(Devnet.start(files["chain"]))
-        progress.print(f"chain: a development chain on this machine, {devnet.url}", highlight=False)
+        progress.print(f"chain: a development chain on this machine, {devnet.url}")
         spec, scene = _scene(options, devnet.ipc, progress)
         ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)
@@ -56,8 +57,8 @@ def run_demo(options: DemoOptions, *, quiet_stdout: bool) -> dict[str, Any]:
         progress.print(f"sites: {', '.join(site.name for site in cluster.sites)}, each a process of its own")
         _follow(watcher, cluster, progress, spec.training.rounds)
         _await_results(scene, cluster)
-        comparison = _compare(options, spec, scene, progress)
-        made = report.make(watcher, ledger, EventStream(ledger).poll(), comparison, files)
+        compared = _compare(options, spec, scene, progress)
+        made = report.make(watcher, ledger, EventStream(ledger).poll(), compared, files)
     plot.draw(made.data, files["plot"])
     write_atomically(files["report"], json.dumps(made.data, indent=2).encode())
     made.show(progress if quiet_stdout else Console())
@@ -82,7 +83,7 @@ def _scene(options: DemoOptions, rpc_url: str, progress: Console) -> tuple[Study
         record = DemoRecord.load(options.out)
         scene = reopen(options.out, rpc_url, record.study, options.names())
         spec = StudySpec.from_json(StudyFolder(SiteFolder(scene.homes[0]).study(scene.study)).spec_path.read_bytes())
-        progress.print(f"resuming study {scene.study} in {options.out}", highlight=False)
+        progress.print(f"resuming study {scene.study} in {options.out}")
         return spec, scene
     sites = [load_data(options.data(site), _draft(options)) for site in range(options.sites)]
     spec = _specification(options)
@@ -94,7 +95,7 @@ def _scene(options: DemoOptions, rpc_url: str, progress: Console) -> tuple[Study
     shares = ", ".join(
         f"{plan.name} {len(site.train)}+{len(site.test)}" for plan, site in zip(plans, sites, strict=True)
     )
-    progress.print(f"data: {options.source}; training + test patients: {shares}", highlight=False)
+    progress.print(f"data: {options.source}; training + test patients: {shares}")
     progress.print(f"study: {spec.study.name}, {spec.training.rounds} rounds, specification {spec.hash.hex()[:16]}")
     return spec, scene
 
@@ -163,9 +164,9 @@ def _result(scene: Scene, home: Path) -> dict[str, Any] | None:
     return StudyFolder(SiteFolder(home).study(scene.study)).result()
 
 
-def _compare(options: DemoOptions, spec: StudySpec, scene: Scene, progress: Console) -> Comparison:
+def _compare(options: DemoOptions, spec: StudySpec, scene: Scene, progress: Console) -> Compared:
     """Hold the swarm's model, as a site has it on its disk, against models trained alone and on everybody's data."""
-    progress.print("comparing with models trained alone, and on everybody's data ...")
+    progress.print("comparing with models trained alone and on everybody's data, over several splits ...")
     study = SiteFolder(scene.homes[0]).study(scene.study)
     shutil.copyfile(StudyFolder(study).model_path, _files(options)["model"])
     store = FolderStore(SiteFolder(scene.homes[0]).blobs)
@@ -174,5 +175,8 @@ def _compare(options: DemoOptions, spec: StudySpec, scene: Scene, progress: Cons
         raise DemoError("the first site has no result")
     vector, _ = read_vector(store, bytes.fromhex(result["model"]))
     agreed = standardisation(store, bytes.fromhex(result["moments"])) if result["moments"] else None
-    sites = {name: load_data(options.data(index), spec) for index, name in enumerate(options.names())}
-    return compare(spec, sites, swarm=(vector, agreed))
+
+    def split(seed: int | None) -> dict[str, SiteData]:
+        return {name: load_data(options.data(index, seed), spec) for index, name in enumerate(options.names())}
+
+    return compare_sites(spec, split(None), (vector, agreed), split)
