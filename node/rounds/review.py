@@ -94,13 +94,14 @@ class Reviewer:
     ) -> bool | Objection:
         """Recompute a published output: True where it holds, else the objection.
 
-        An input that the leader left out as unreachable but that this site holds, or left out for a fault that it
-        does not have, is an objection: silent omission needs a quorum of liars.
+        An input that the leader left out, for whatever reason, but that this site holds or can get, and finds fit, is
+        an objection: silent omission needs a quorum of liars.
         """
         merged = tuple(entry for entry in entries if published.merged >> entry.seat & 1)
         left_out = [entry for entry in entries if not published.merged >> entry.seat & 1]
-        for entry, reason in zip(left_out, published.reasons, strict=True):
-            if await self._is_fit(number, entry, reason, _sources(entry, entries, published.leader)):
+        for entry in left_out:
+            sources = _sources(entry, entries, published.leader)
+            if await self._inputs.insist(entry.commitment.blob, number, sources, REFETCH_SECONDS) is None:
                 return Objection.OMITTED_INPUT
         findings: list[Exclusion | None] = []
 
@@ -117,13 +118,6 @@ class Reviewer:
             return Objection.UNVERIFIABLE
         output = await self.merge(number, base, merged)
         return True if output == published.output else Objection.WRONG_OUTPUT
-
-    async def _is_fit(self, number: int, entry: Entry, reason: int, sources: list[Address]) -> bool:
-        """Whether a left-out input is fit after all. One that's said to be unreachable counts only where it's held."""
-        blob = entry.commitment.blob
-        if reason == Exclusion.UNREACHABLE:
-            return self._inputs.holds(blob) and await self._inputs.check(blob, number) is None
-        return await self._inputs.insist(blob, number, sources, REFETCH_SECONDS) is None
 
 
 def _sources(entry: Entry, entries: tuple[Entry, ...], *first: Address) -> list[Address]:

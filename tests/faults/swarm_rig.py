@@ -30,8 +30,8 @@ PATIENCE = 150.0
 POLL_SECONDS = 0.02
 
 
-def specification(rounds: int, min_sites: int = 3) -> StudySpec:
-    draft = with_rounds(studies.draft("breast-cancer"), rounds, min_sites, seed=0, **LIMITS)
+def specification(rounds: int, min_sites: int = 3, **limits: int) -> StudySpec:
+    draft = with_rounds(studies.draft("breast-cancer"), rounds, min_sites, seed=0, **{**LIMITS, **limits})
     return draft.with_initial(write_initial(draft, MemoryStore()).blob)
 
 
@@ -112,9 +112,14 @@ def swarm(
     sites: int = 4,
     options: Callable[[str], Sequence[str]] = lambda name: (),
     command: Sequence[str] | None = None,
+    min_sites: int = 3,
+    **limits: int,
 ) -> Iterator[Rig]:
-    """Start a swarm; `options` are given to each site's process by name, `command` replaces `swarm-node run`."""
-    spec = specification(rounds)
+    """Start a swarm; `options` are given to each site's process by name, `command` replaces `swarm-node run`.
+
+    `limits` are time limits of the study's rounds, in seconds.
+    """
+    spec = specification(rounds, min_sites, **limits)
     with ExitStack() as stack:
         devnet = stack.enter_context(Devnet.start(folder / "chain"))
         plans = [SitePlan(f"site-{index + 1}", source(index, sites)) for index in range(sites)]

@@ -1,11 +1,12 @@
 """Faults in a swarm of real processes: the study goes on, and the truth and the implied model come of it."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from ledger.events import LeaderElected, RoundFinalised, RoundSealed
+from ledger.events import LeaderElected, RoundExtended, RoundFinalised, RoundSealed
 from ledger.types import Fault, seats_of
 from swarm.merge import Objection
 from tests.faults.swarm_rig import Rig, swarm
@@ -25,19 +26,29 @@ def the_dead(rig: Rig) -> str:
     return dead.name
 
 
-def test_a_site_killed_in_training_is_missed_and_comes_back(tmp_path: Path) -> None:
+def dying(victim: str, plan: str) -> Callable[[str], Sequence[str]]:
+    return lambda name: ["--die-at", plan] if name == victim else ()
+
+
+def test_a_site_killed_in_training_is_missed_on_record(tmp_path: Path) -> None:
     victim = "site-2"
-    with swarm(
-        tmp_path, rounds=5, options=lambda name: ["--die-at", "before-commit@2"] if name == victim else ()
-    ) as rig:
-        rig.until_event(RoundFinalised, 2)
+    with swarm(tmp_path, rounds=3, options=dying(victim, "before-commit@2")) as rig:
+        rig.until_finished()
         assert the_dead(rig) == victim
-        assert rig.merged(2) == set(SITES) - {victim}
+        assert rig.merged(1) == set(SITES)
+        assert rig.merged(2) == rig.merged(3) == set(SITES) - {victim}
+        rig.check_models([name for name in SITES if name != victim])
+
+
+def test_a_killed_site_comes_back_and_commits_once(tmp_path: Path) -> None:
+    victim = "site-2"
+    with swarm(tmp_path, rounds=3, min_sites=4, collect_seconds=3, options=dying(victim, "after-commit@2")) as rig:
+        rig.until_event(RoundExtended, 3)
+        assert the_dead(rig) == victim
         rig.cluster.restart(rig.site(victim))
         rig.until_finished()
         rig.check_models(SITES)
-        assert rig.merged(1) == set(SITES)
-        assert victim in rig.merged(5)
+        assert all(rig.merged(number) == set(SITES) for number in range(4))
 
 
 @pytest.mark.parametrize("moment", ["before-publish@2", "after-publish@2"])
