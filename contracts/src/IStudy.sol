@@ -212,7 +212,8 @@ interface IStudy {
     /// @notice Commit an update. The commit that completes the eligible set seals the round and elects its leader.
     function commit(uint256 study, uint16 round, uint16 attempt, Commitment calldata commitment) external;
     /// @notice Attest to the published output and commit the next round's update, which was trained on it, at once.
-    ///         Where the output does not become final the commit is voided.
+    ///         The commit enters the next round when the output becomes final, be it by this attestation; where the
+    ///         term ends otherwise it is voided, and the site commits again, with its next reveal.
     function attestAndCommit(uint256 study, uint16 round, uint16 term, bytes32 output, Commitment calldata next)
         external;
     /// @notice Push a round on whose waiting is over: seal it, or extend it where fewer than minSites committed. For

@@ -22,7 +22,16 @@ abstract contract StudyRounds is StudyState {
 
     /// @inheritdoc IStudy
     function commit(uint256 study, uint16 round, uint16 attempt, Commitment calldata commitment) external {
-        _commit(study, _collecting(study, round, attempt), commitment);
+        Record storage s = _collecting(study, round, attempt);
+        uint8 seat = consortium.seatOf(msg.sender);
+        uint256 active = _active(s);
+        if (!active.contains(seat)) revert RoundNotEligible(round, msg.sender);
+        if (s.committed.contains(seat)) revert RoundAlreadyCommitted(round, msg.sender);
+        s.mix ^= _spend(s, seat, commitment);
+        s.committed |= Bitmap.bit(seat);
+        emit UpdateCommitted(study, round, msg.sender, attempt, seat, commitment);
+        _startGrace(s, active);
+        _sealIfComplete(study, s, active);
     }
 
     /// @inheritdoc IStudy
@@ -38,24 +47,6 @@ abstract contract StudyRounds is StudyState {
             _setCollectDeadline(s);
             emit RoundExtended(study, round, attempt, s.committed, s.cursor.deadline);
         }
-    }
-
-    /// @dev Commits to the round that is collecting.
-    function _commit(uint256 study, Record storage s, Commitment calldata c) private {
-        uint8 seat = consortium.seatOf(msg.sender);
-        uint16 round = s.cursor.round;
-        uint256 active = _active(s);
-        if (!active.contains(seat)) revert RoundNotEligible(round, msg.sender);
-        if (s.committed.contains(seat)) revert RoundAlreadyCommitted(round, msg.sender);
-        bytes32 contribution = _spend(s, seat, c);
-
-        s.mix ^= contribution;
-        uint256 committed = s.committed | Bitmap.bit(seat);
-        s.committed = committed;
-        emit UpdateCommitted(study, round, msg.sender, s.cursor.attempt, seat, c);
-
-        _startGrace(s, active);
-        _sealIfComplete(study, s, active);
     }
 
     /// @dev Checks a commitment and books what it spends: one link of the site's hash chain, and privacy budget.
@@ -151,14 +142,10 @@ abstract contract StudyRounds is StudyState {
         (Record storage s, uint8 seat) = _reviewing(study, round, term, output);
         if (round == s.terms.rounds) revert RoundWrongNumber(round + 1, round);
         _attest(study, s, seat);
+        s.nextMix ^= _spend(s, seat, next);
+        s.nextCommitted |= Bitmap.bit(seat);
+        emit UpdateCommitted(study, round + 1, msg.sender, 0, seat, next);
         _settle(study, s);
-        if (s.cursor.round != round) {
-            _commit(study, s, next);
-        } else {
-            s.nextMix ^= _spend(s, seat, next);
-            s.nextCommitted |= Bitmap.bit(seat);
-            emit UpdateCommitted(study, round + 1, msg.sender, 0, seat, next);
-        }
     }
 
     /// @inheritdoc IStudy

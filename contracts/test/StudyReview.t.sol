@@ -244,9 +244,9 @@ contract StudyAttestAndCommitTest is Studies {
         attestAndCommit(i);
         IStudy.Commitment memory c = commitment(j);
         vm.expectEmit(address(study));
-        emit IStudy.RoundOpened(id, 2, 0, 15, uint64(block.timestamp) + 600);
-        vm.expectEmit(address(study));
         emit IStudy.UpdateCommitted(id, 2, site(j), 0, uint8(j), c);
+        vm.expectEmit(address(study));
+        emit IStudy.RoundOpened(id, 2, 0, 15, uint64(block.timestamp) + 600);
         attestAndCommit(j);
         vm.assertEq(view_().committed, (1 << i) | (1 << j));
         vm.assertEq(view_().nextCommitted, 0);
@@ -355,6 +355,24 @@ contract StudyAttestAndCommitTest is Studies {
         emit IStudy.CommitsVoided(id, 2, 1 << i);
         reject(follower(2));
         vm.assertEq(view_().nextCommitted, 0);
+    }
+
+    function test_so_does_an_attestation_that_departures_made_too_late() public {
+        uint256 last = follower(2);
+        uint256 failed = leader();
+        reject(follower(0));
+        withdraw(follower(1));
+        withdraw(failed); // two are left, of whom both must attest, and one rejected
+        IStudy.Commitment memory c = commitment(last);
+        vm.expectEmit(address(study));
+        emit IStudy.UpdateCommitted(id, 2, site(last), 0, uint8(last), c);
+        vm.expectEmit(address(study));
+        emit IStudy.LeaderFailed(id, 1, site(failed), 0, IStudy.Fault.Rejected);
+        vm.expectEmit(address(study));
+        emit IStudy.CommitsVoided(id, 2, 1 << last);
+        attestAndCommit(last);
+        vm.assertEq(view_().nextCommitted, 0);
+        assertPhase(IStudy.Phase.Merging);
     }
 
     function test_a_site_whose_commit_was_voided_commits_again_with_its_next_link() public {

@@ -12,7 +12,7 @@ abstract contract Studies is Consortia {
     bytes internal constant SPEC = '{"model":"logistic-regression"}';
     bytes32 internal immutable SPEC_HASH = sha256(SPEC); // a constant would call sha256 at each use
     bytes32 internal constant OUTPUT = keccak256("a merged model");
-    uint256 internal constant CHAIN_LENGTH = 32;
+    uint256 internal constant CHAIN_LENGTH = 64;
 
     Study internal study;
     uint256 internal id;
@@ -55,8 +55,9 @@ abstract contract Studies is Consortia {
     }
 
     function accept(uint256 i) internal {
+        bytes32 tip = link(i, revealed[study][i]);
         vm.prank(site(i));
-        study.accept(id, SPEC_HASH, link(i, 0));
+        study.accept(id, SPEC_HASH, tip);
     }
 
     // -- a round -------------------------------------------------------------------------------------------------
