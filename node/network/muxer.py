@@ -9,6 +9,7 @@ import struct
 
 import trio
 from libp2p.abc import IMuxedConn, ISecureConn
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedStreamError, MuxedStreamReset
@@ -133,8 +134,11 @@ class SturdyYamux(Yamux):  # type: ignore[misc]
                 self._ping_id += 1
                 self._ping_sent_time = trio.current_time()
                 ping = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id & 0xFFFFFFFF)
-                with trio.move_on_after(self.tuning.ping):
-                    await self._write_frame(ping)
+                try:
+                    with trio.move_on_after(self.tuning.ping):
+                        await self._write_frame(ping)
+                except BaseLibp2pError:
+                    return
 
     async def close(self, error_code: int = GO_AWAY_NORMAL) -> None:
         """End the connection without waiting for the peer."""

@@ -52,6 +52,7 @@ class Peer:
         self._wanted = False
         self._woken = trio.Event()
         self._settled = trio.Event()
+        self._attempt = 0
         self._failure: SourceFailed | None = None
         self._nursery: trio.Nursery | None = None
 
@@ -84,6 +85,8 @@ class Peer:
             async with trio.open_nursery() as self._nursery:
                 delay = self._tuning.retry
                 while True:
+                    self._woken = trio.Event()  # what wakes us from here on isn't missed
+                    self._attempt += 1
                     try:
                         self._control = await self._connect()
                     except SourceFailed as failure:
@@ -100,15 +103,23 @@ class Peer:
     async def control(self) -> Client:
         """The channel for control messages; raises SourceFailed."""
         if self._control is None or self._control.failure is not None:
-            self._wanted = True
-            self._woken.set()
-            with trio.move_on_after(self._tuning.connect):
-                await self._settled.wait()
+            await self._attempted()
         if self._control is None or self._control.failure is not None:
             failure = self._failure
             detail = failure.detail if failure else f"not connected within {self._tuning.connect:g} s"
             raise SourceFailed(failure.kind if failure else FaultKind.UNREACHABLE, detail)
         return self._control
+
+    async def _attempted(self) -> None:
+        """Wait until connected, or until an attempt has failed that knew what is known now."""
+        needed = self._attempt + 1
+        with trio.move_on_after(2 * self._tuning.connect):
+            while not self.connected:
+                self._wanted = True
+                self._woken.set()
+                await self._settled.wait()
+                if self._attempt >= needed:
+                    return
 
     async def blob(self) -> Client:
         """The channel for blobs, opened when it is first needed; raises SourceFailed."""
@@ -187,7 +198,6 @@ class Peer:
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self._woken.wait()
-        self._woken = trio.Event()
 
     def _settle(self, failure: SourceFailed | None) -> None:
         """Tell who waits for a connection how the attempt ended, and note a failure that is news."""

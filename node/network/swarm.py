@@ -10,6 +10,7 @@ from typing import Any
 from libp2p.abc import IMuxedConn, INetConn, IRawConnection
 from libp2p.crypto.keys import KeyPair
 from libp2p.custom_types import TProtocol
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
@@ -26,6 +27,13 @@ from node.network.tcp import BufferedTcpTransport
 from node.network.tuning import Tuning
 
 MAX_CONNECTIONS = 1024
+
+
+class NoAutoConnector(AutoConnector):  # type: ignore[misc]
+    """The library dials whomever it has heard of while it has fewer connections than it likes; the ledger says whom."""
+
+    async def maybe_connect(self) -> None:
+        """Dial nobody."""
 
 
 class SturdySwarm(Swarm):  # type: ignore[misc]
@@ -58,7 +66,7 @@ def make_swarm(keys: KeyPair, gate: Gate, tuning: Tuning) -> SturdySwarm:
     upgrader: Any = TransportUpgrader({NOISE: GatedNoise(keys, gate)}, {TProtocol(YAMUX): SturdyYamux})
     upgrader.muxer_multistream = SturdyMuxers({TProtocol(YAMUX): SturdyYamux})
     upgrader.muxer_multistream.tuning = tuning
-    return SturdySwarm(
+    swarm = SturdySwarm(
         ID.from_pubkey(keys.public_key),
         PeerStore(),
         upgrader,
@@ -70,8 +78,9 @@ def make_swarm(keys: KeyPair, gate: Gate, tuning: Tuning) -> SturdySwarm:
             low_watermark=0,
             min_connections=0,
             max_connections_per_peer=8,
-            auto_connect_interval=3600.0,
             inbound_upgrade_timeout=tuning.connect,
             outbound_upgrade_timeout=tuning.connect,
         ),
     )
+    swarm.auto_connector = NoAutoConnector(swarm)
+    return swarm
