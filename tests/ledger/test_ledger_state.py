@@ -115,6 +115,7 @@ def test_a_publication_that_fails_voids_the_commits_made_on_it_and_keeps_the_pla
 
 
 OPERATIONS = ("commit", "publish", "attest", "attest_and_commit", "reject", "rotate", "seal", "advance", "withdraw")
+SENSIBLE = {Phase.COLLECTING: "commit", Phase.MERGING: "publish", Phase.REVIEWING: "attest"}
 RARE = ("leave", "join", "abort", "lapse", "start", "decline")
 
 
@@ -122,13 +123,17 @@ def attempt(world: World, study: int, operation: str, who: int, choice: int) -> 
     """Do one thing; what the contract refuses is refused."""
     site = world.sites[who % len(world.sites)]
     ledger, view = site.ledger, world.ledger.view_study(study)
-    output = view.output if choice % 4 else OTHER
+    output = view.output if choice else OTHER
+    if operation == "go on":
+        operation = SENSIBLE.get(view.phase, "start")
+        if operation == "attest" and choice % 2 and view.round < TERMS.rounds:
+            operation = "attest_and_commit"
     try:
         match operation:
             case "commit":
                 world.commit(site, study, view.round, view.attempt)
             case "publish":
-                left_out = bitmap_of(*list(seats_of(view.committed))[: choice % 2])
+                left_out = bitmap_of(*list(seats_of(view.committed))[: choice == 1])
                 merged, reasons = view.committed & ~left_out, bytes([1] * left_out.bit_count())
                 leader = world.sites[view.leader_seat].ledger
                 leader.publish(study, view.round, view.term, OUTPUT, merged, reasons)
@@ -171,11 +176,11 @@ def attempt(world: World, study: int, operation: str, who: int, choice: int) -> 
     st.booleans(),
     st.lists(
         st.tuples(
-            st.sampled_from(OPERATIONS * 3 + ("commit",) * 20 + ("publish",) * 8 + ("attest_and_commit",) * 8 + RARE),
+            st.sampled_from(("go on",) * 50 + ("reject", "rotate", "advance", "seal") * 4 + OPERATIONS + RARE),
             st.integers(0, 4),
             st.integers(0, 9),
         ),
-        max_size=60,
+        max_size=80,
     ),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
