@@ -53,6 +53,11 @@ class Feed:
         """Ask for a notification of each transaction that could be mined."""
         self.call("eth_subscribe", "newPendingTransactions")
 
+    @property
+    def has_news(self) -> bool:
+        """Whether notifications came in between the answers of calls: the socket has nothing more to tell of them."""
+        return bool(self._pending)
+
     def new_transactions(self) -> list[str]:
         """Give the hashes that have arrived, without waiting; raises OSError where anvil has gone."""
         with suppress(BlockingIOError):
