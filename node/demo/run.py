@@ -131,7 +131,7 @@ def _follow(watcher: Watcher, cluster: Cluster, progress: Console, rounds: int) 
             watcher.poll(display.tell)
             for site in cluster.dead():
                 if site.name not in died:
-                    display.say(f"[red]{site.name}: its process was killed[/red]")
+                    display.say(f"[red]{site.name}: its process ended[/red]")
                 since = died.setdefault(site.name, time.monotonic())
                 if time.monotonic() - since > RESTART_SECONDS:
                     del died[site.name]
