@@ -60,17 +60,18 @@ class Client:
             with self._watch:
                 await self._receive()
             if self.failure is None:
-                self._end(FaultKind.STALLED, f"no byte for {self._stall_seconds:g} s, or an answer that only trickles")
+                detail = f"no byte for {self._stall_seconds:g} s, or an answer that only trickles"
+                self._end(SourceFailed(FaultKind.STALLED, detail))
                 self._channel.cut()  # a frozen peer would not take a reset
             else:
                 await self._channel.abort()
         except ChannelClosed as closed:
-            self._end(FaultKind.UNREACHABLE, f"the connection was lost: {closed}")
+            self._end(_lost(str(closed)))
         except MalformedFrame as malformed:
-            self._end(FaultKind.MALFORMED, str(malformed))
+            self._end(SourceFailed(FaultKind.MALFORMED, str(malformed)))
             await self._channel.abort()
         finally:
-            self._end(FaultKind.UNREACHABLE, "disconnected")
+            self._end(_lost("disconnected"))
             self.ended.set()
 
     async def hello(self, mine: Hello) -> Hello:
@@ -100,15 +101,14 @@ class Client:
         question = _Question(answer_type, max(limit, REFUSED_BYTES))
         async with self._sending:
             if self.failure is not None:
-                raise SourceFailed(self.failure.kind, self.failure.detail)
+                raise self.failure.again()
             self._waiting.append(question)
             if len(self._waiting) == 1:
                 self._begin()
             await self._send(frame)
         await question.done.wait()
         if question.answer is None:
-            failure = question.failure or SourceFailed(FaultKind.UNREACHABLE, "disconnected")
-            raise SourceFailed(failure.kind, failure.detail)
+            raise (question.failure or _lost("disconnected")).again()
         return question.answer
 
     async def _send(self, frame: bytes) -> None:
@@ -117,10 +117,10 @@ class Client:
             await self._channel.send(frame)
             sent = True
         except ChannelClosed as closed:
-            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost: {closed}") from None
+            raise _lost(str(closed)) from None
         finally:
             if not sent:  # half a request may be on its way, and no later answer could be told apart
-                self._end(FaultKind.UNREACHABLE, "a request was given up")
+                self._end(_lost("a request was given up"))
                 self._watch.cancel()
 
     async def _receive(self) -> None:
@@ -154,8 +154,12 @@ class Client:
             longest = self._begun + PATIENCE_FACTOR * self._stall_seconds
             self._watch.deadline = min(trio.current_time() + self._stall_seconds, longest)
 
-    def _end(self, kind: FaultKind, detail: str) -> None:
+    def _end(self, failure: SourceFailed) -> None:
         if self.failure is None:
-            self.failure = SourceFailed(kind, detail)
+            self.failure = failure
         while self._waiting:
             self._waiting.popleft().settle(None, self.failure)
+
+
+def _lost(how: str) -> SourceFailed:
+    return SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost: {how}", lost=True)

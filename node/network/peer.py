@@ -128,7 +128,7 @@ class Peer:
                 await self.control()
                 connection = self._live()
                 if connection is None:
-                    raise SourceFailed(FaultKind.UNREACHABLE, "the connection was lost")
+                    raise SourceFailed(FaultKind.UNREACHABLE, "the connection was lost", lost=True)
                 self._blob = await self._open(connection, BLOB_PROTOCOL)
             return self._blob
 
@@ -157,7 +157,9 @@ class Peer:
                 self._nursery.start_soon(client.run)
                 theirs = await client.hello(self._hello)
         except ChannelClosed as closed:
-            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost: {closed}") from None
+            connection.muxed_conn.cut()
+            await self._forgotten()
+            raise SourceFailed(FaultKind.UNREACHABLE, f"the connection was lost: {closed}", lost=True) from None
         except trio.TooSlowError:
             connection.muxed_conn.cut()
             raise SourceFailed(FaultKind.STALLED, f"no hello within {self._tuning.connect:g} s") from None
@@ -165,6 +167,12 @@ class Peer:
             connection.muxed_conn.cut()
             raise SourceFailed(FaultKind.MISMATCH, why)
         return client
+
+    async def _forgotten(self) -> None:
+        """Let the control channel of a connection that was just cut come to its end."""
+        if self._control is not None:
+            with trio.move_on_after(1):
+                await self._control.ended.wait()
 
     async def _dial(self) -> INetConn:
         """Try the published addresses, each a little after the one before; the first to answer wins."""

@@ -23,12 +23,17 @@ Offload = Callable[..., Awaitable[Any]]
 
 
 class SourceFailed(Exception):
-    """One source failed; the others go on."""
+    """One source failed; the others go on. `lost` where a connection was there and broke: it may be worth another."""
 
-    def __init__(self, kind: FaultKind, detail: str) -> None:
+    def __init__(self, kind: FaultKind, detail: str, *, lost: bool = False) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.lost = lost
+
+    def again(self) -> "SourceFailed":
+        """The same for another task to raise."""
+        return SourceFailed(self.kind, self.detail, lost=self.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,10 @@ class _Pull:
         return manifest
 
     async def _draw_from(self, source: Source) -> None:
-        """Take chunks from one source to the end or its failure; try again after a cut that had brought some."""
+        """Take chunks from one source to the end or its failure; a lost connection gets a second try, and another
+        one each time that it had brought something.
+        """
+        tries = 2
         while True:
             before = self._brought[source.address]
             try:
@@ -133,7 +141,8 @@ class _Pull:
                     await self._take_chunks(source, *into)
                 return
             except SourceFailed as failure:
-                if failure.kind is FaultKind.UNREACHABLE and self._brought[source.address] > before:
+                tries = 1 if self._brought[source.address] > before else tries - 1
+                if failure.lost and tries:
                     continue
                 fault = PeerFault(source.address, failure.kind, failure.detail)
                 self._faults.append(fault)

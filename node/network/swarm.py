@@ -56,7 +56,7 @@ class SturdySwarm(Swarm):  # type: ignore[misc]
 
     def newest(self, peer: ID) -> INetConn | None:
         """The newest live connection to a peer."""
-        live = [conn for conn in self.get_connections(peer) if not conn.is_closed and not conn.muxed_conn.is_closed]
+        live = [conn for conn in self.get_connections(peer) if not conn.muxed_conn.event_shutting_down.is_set()]
         return live[-1] if live else None
 
 

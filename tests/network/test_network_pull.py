@@ -61,7 +61,7 @@ class Source:
         deed = self.script.pop(0) if self.script else "."
         data = self.store.read_chunk(blob, index)
         if deed == "x":
-            raise SourceFailed(FaultKind.UNREACHABLE, "cut")
+            raise SourceFailed(FaultKind.UNREACHABLE, "cut", lost=True)
         if deed == "?":
             raise SourceFailed(FaultKind.MISSING, "gone")
         if deed == "!":
