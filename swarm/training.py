@@ -1,6 +1,7 @@
 """Local training: from a base model to a trained one, the same bytes for the same data, base, seed and round."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -204,18 +205,33 @@ def predict(spec: StudySpec, model: FlatModel, vector: Floats, data: Inputs) -> 
 def deterministic() -> Iterator[None]:
     """Compute on one thread with deterministic algorithms, and leave torch's settings as they were.
 
-    `torch.use_deterministic_algorithms` does the same and imports torch's compiler.
+    They are the whole process's: the last of several threads to leave restores what the first one found.
+    (`torch.use_deterministic_algorithms` does the same, and imports torch's compiler.)
     """
-    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")
+    with _settings.lock:
+        if not _settings.users:
+            _settings.found = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+        _settings.users += 1
+        torch.set_num_threads(1)
+        torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.set_deterministic_debug_mode(mode)
-        torch.set_num_threads(threads)
+        with _settings.lock:
+            _settings.users -= 1
+            if not _settings.users:
+                torch.set_num_threads(_settings.found[0])
+                torch.set_deterministic_debug_mode(_settings.found[1])
 
 
+@dataclass(slots=True)
+class _Settings:
+    lock: threading.Lock
+    users: int = 0
+    found: tuple[int, int] = (1, 0)
+
+
+_settings = _Settings(threading.Lock())
 _ADVICE = "the study's learning_rate is too high for this data"
 
 
