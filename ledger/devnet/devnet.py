@@ -3,27 +3,26 @@
 import hashlib
 import os
 import secrets
-import select
 import shutil
 import socket
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from ledger.devnet.anvil import Anvil, find_anvil
-from ledger.devnet.feed import Feed
+from ledger.devnet.chain import Chain
+from ledger.devnet.gate import Gate
 from ledger.devnet.journal import Journal
-from ledger.devnet.miner import Miner
-from ledger.devnet.relay import Relay
-from ledger.errors import DevnetError, LedgerError, RpcRefused
+from ledger.errors import DevnetError, RpcError
 from ledger.rpc import NodeRpc, connect
 
 CHAIN_ID: Final = 4711
-_GENESIS_SPREAD: Final = 1 << 22  # 48 days
 _START_SECONDS: Final = 20.0
+_GENESIS_SPREAD: Final = 1 << 22  # 48 days
 _LONGEST_SOCKET_PATH: Final = 90  # sun_path has 104 bytes on macOS, 108 on Linux
 
 
@@ -32,47 +31,39 @@ class Devnet:
 
     Transactions are mined at once and are on the disk before their receipts exist; without transactions there is a
     block every second, and up to every 15 s when nothing happens for long. Clients reach it by `ipc`, or by `url`,
-    which cost more; both stay the same over `restart`. Use it as a context manager, or call `stop`.
+    which costs more; both stay the same over `restart`. Use it as a context manager, or call `stop`.
     """
 
     def __init__(self, folder: Path, *, port: int = 0, chain_id: int = CHAIN_ID, anvil: Path | None = None) -> None:
         """Name the folder; `start` starts it. `port` 0 takes any that is free."""
         self.folder = folder
         self.chain_id = chain_id
-        self._wanted_port = port
+        self._port = port
         self._binary = anvil
         self._socket_path = _socket_path(folder)
-        self._relay: Relay | None = None
         self._run: _Run | None = None
 
     @classmethod
     def start(cls, folder: Path, *, port: int = 0, chain_id: int = CHAIN_ID, anvil: Path | None = None) -> Self:
         """Start the chain that is in the folder, or a new one; raises DevnetError and its kinds."""
         devnet = cls(folder, port=port, chain_id=chain_id, anvil=anvil)
-        devnet._relay = Relay(port)
-        try:
-            devnet._begin()
-        except BaseException:
-            devnet.stop()
-            raise
+        devnet._begin()
         return devnet
 
     @property
     def url(self) -> str:
         """The HTTP address, on this machine only."""
-        if self._relay is None:
-            raise DevnetError("the devnet is stopped")
-        return f"http://127.0.0.1:{self._relay.port}"
+        return f"http://127.0.0.1:{self._known().gate.port}"
 
     @property
     def ipc(self) -> str:
-        """The address of the Unix socket: five times cheaper than HTTP."""
+        """The address of the Unix socket: several times cheaper than HTTP."""
         return f"ipc://{self._socket_path}"
 
     @property
     def pid(self) -> int:
         """The process id of anvil."""
-        return self._running().anvil.pid
+        return self._known().anvil.pid
 
     @property
     def is_running(self) -> bool:
@@ -85,21 +76,19 @@ class Devnet:
 
     def advance(self, seconds: int) -> None:
         """Move the chain's clock ahead by some seconds, for good, and mine a block: deadlines pass without waiting."""
-        self._running().advance(seconds)
+        self._known().chain.advance(seconds)
 
     def restart(self) -> None:
         """Start anvil again on the same chain and addresses, whatever became of it; clients see it come back."""
-        if self._relay is None:
-            raise DevnetError("the devnet is stopped; start it again")
-        self._end()
+        self._port = self._known().gate.port
+        self.stop()
         self._begin()
 
     def stop(self) -> None:
         """Stop, leaving nothing running; the chain stays in the folder. Does nothing the second time."""
-        self._end()
-        if self._relay is not None:
-            self._relay.close()
-            self._relay = None
+        if self._run is not None:
+            self._run.stop()
+            self._run = None
 
     def __enter__(self) -> Self:
         return self
@@ -109,135 +98,75 @@ class Devnet:
     ) -> None:
         self.stop()
 
-    def _running(self) -> "_Run":
-        if self._run is None or not self._run.is_alive():
-            raise DevnetError(f"the devnet in {self.folder} is not running; see {self.folder / 'anvil.log'}")
+    def _known(self) -> "_Run":
+        if self._run is None:
+            raise DevnetError(f"the devnet in {self.folder} is stopped; start it again")
         return self._run
 
     def _begin(self) -> None:
-        if self._relay is None:
-            raise DevnetError("the devnet is stopped")
-        self._run = _Run(self._binary or find_anvil(), self.folder, self.chain_id, self._socket_path, self._relay)
-
-    def _end(self) -> None:
-        if self._run is not None:
-            self._run.stop()
-            self._run = None
+        self._run = _Run(self._binary or find_anvil(), self.folder, self.chain_id, self._socket_path, self._port)
 
 
 class _Run:
-    """One life of anvil, and the thread that makes its blocks."""
+    """One life of anvil, with the thread that makes its blocks and the gate in front of it."""
 
-    def __init__(self, binary: Path, folder: Path, chain_id: int, public: Path, relay: Relay) -> None:
-        self._public = public
-        self._relay = relay
-        self._log = folder / "anvil.log"
-        self._journal = Journal(folder / "chain.jsonl", chain_id, _new_genesis_time())
-        self._private = Path(tempfile.mkdtemp(prefix="swarm-"))
-        self._lock = threading.Lock()
-        self._wake, self._woken = socket.socketpair()
-        self._stopping = False
-        self._thread: threading.Thread | None = None
-        self._feed: Feed | None = None
-        self._log.unlink(missing_ok=True)
-        self._port = _free_port()
-        try:
-            self.anvil = Anvil(binary, self._arguments(chain_id), self._log)
-            self._feed = self._connect()
-            self._miner = Miner(self._feed, self._journal)
-            self._miner.replay(self._journal.records)
-            self._journal.records.clear()
-            self._miner.mine([])  # so that the head's time is today's
-            self._feed.follow_transactions()
-            self._publish()
-        except (OSError, RpcRefused) as error:
-            self.stop()
-            raise DevnetError(f"anvil failed while it started: {error}; see {self._log}") from error
-        except BaseException:
-            self.stop()
-            raise
-        self._thread = threading.Thread(target=self._work, name="devnet-miner", daemon=True)
-        self._thread.start()
+    def __init__(self, binary: Path, folder: Path, chain_id: int, public: Path, port: int) -> None:
+        log = folder / "anvil.log"
+        with ExitStack() as stack:
+            journal = Journal(folder / "chain.jsonl", chain_id, _new_genesis_time())
+            stack.callback(journal.close)
+            private = Path(tempfile.mkdtemp(prefix="swarm-"))
+            stack.callback(shutil.rmtree, private, ignore_errors=True)
+            log.unlink(missing_ok=True)
+            inside = private / "anvil.ipc"
+            self.anvil = Anvil(binary, _arguments(chain_id, journal.genesis_time, inside), log)
+            stack.callback(self.anvil.kill)
+            rpc = connect(f"ipc://{inside}")
+            stack.callback(rpc.close)
+            _wait_for(self.anvil, inside, log)
+            self.chain = Chain(rpc, journal)
+            try:
+                self.chain.replay(journal.records)
+            except RpcError as error:
+                raise DevnetError(f"anvil failed while it started: {error}; see {log}") from error
+            journal.records.clear()
+            self._thread = threading.Thread(target=self.chain.run, name="devnet-miner", daemon=True)
+            self._thread.start()
+            stack.callback(self._thread.join)
+            stack.callback(self.chain.stop)
+            self.gate = Gate(public, port, self.chain, inside)  # nobody is let in before the chain is whole
+            stack.callback(self.gate.close)
+            self._stack = stack.pop_all()
 
     def is_alive(self) -> bool:
-        """Say whether the miner works and anvil runs."""
-        return self._thread is not None and self._thread.is_alive() and self.anvil.is_running()
-
-    def advance(self, seconds: int) -> None:
-        """Move the chain's clock."""
-        with self._lock:
-            try:
-                self._miner.advance(seconds)
-            except OSError as error:
-                raise DevnetError(f"anvil has gone: {error}; see {self._log}") from error
+        """Say whether blocks are made and anvil runs."""
+        return self._thread.is_alive() and self.anvil.is_running()
 
     def stop(self) -> None:
-        """End anvil and the miner, and leave the journal complete."""
-        self._stopping = True
-        self._wake.send(b"x")
-        if self._thread is not None:
-            self._thread.join()
-        self._relay.lead_to(None)
-        self._public.unlink(missing_ok=True)
-        if hasattr(self, "anvil"):
-            self.anvil.kill()
-        if self._feed is not None:
-            self._feed.close()
-        self._journal.close()
-        self._wake.close()
-        self._woken.close()
-        shutil.rmtree(self._private, ignore_errors=True)
+        """End everything, in the opposite order of its beginning."""
+        self._stack.close()
 
-    def _arguments(self, chain_id: int) -> list[str]:
-        return [
-            *(
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(self._port),
-                "--no-cors",
-                "--quiet",
-                "--ipc",
-                str(self._private / "anvil.ipc"),
-            ),
-            *("--chain-id", str(chain_id), "--timestamp", str(self._journal.genesis_time)),
-            *("--no-mining", "--order", "fifo", "--accounts", "0", "--base-fee", "0", "--gas-price", "0"),
-            *("--hardfork", "cancun", "--prune-history"),  # without these a block costs more the longer the chain is
-        ]
 
-    def _connect(self) -> Feed:
-        """Wait until anvil listens."""
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                return Feed(self._private / "anvil.ipc")
-            except OSError:
-                if not self.anvil.is_running():
-                    raise DevnetError(f"anvil ended at once: {self.anvil.last_words()}") from None
-                time.sleep(0.005)
-        raise DevnetError(f"anvil did not listen within {_START_SECONDS:g} s; see {self._log}")
+def _arguments(chain_id: int, genesis_time: int, ipc: Path) -> list[str]:
+    return [
+        *("--host", "127.0.0.1", "--port", str(_free_port()), "--no-cors", "--quiet", "--ipc", str(ipc)),
+        *("--chain-id", str(chain_id), "--timestamp", str(genesis_time)),
+        *("--no-mining", "--order", "fifo", "--accounts", "0", "--base-fee", "0", "--gas-price", "0"),
+        *("--hardfork", "cancun", "--prune-history"),  # without these a block costs more the longer the chain is
+    ]
 
-    def _publish(self) -> None:
-        """Let clients in, now that the chain is whole."""
-        self._public.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self._private / "anvil.ipc", self._public)
-        self._relay.lead_to(self._port)
 
-    def _work(self) -> None:
-        """Mine until told to stop, or until anvil has gone."""
-        feed = self._feed
-        if feed is None:
-            return
-        while not self._stopping:
-            wait = 0 if self._miner.must_hurry else self._miner.until_heartbeat()
-            select.select([feed.fileno(), self._woken.fileno()], [], [], wait)
-            if self._stopping:
+def _wait_for(anvil: Anvil, ipc: Path, log: Path) -> None:
+    """Wait until anvil listens; raises DevnetError."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(ipc)) == 0:
                 return
-            with self._lock:
-                try:
-                    self._miner.follow()
-                except (OSError, LedgerError):
-                    return
+        if not anvil.is_running():
+            raise DevnetError(f"anvil ended at once: {anvil.last_words()}")
+        time.sleep(0.005)
+    raise DevnetError(f"anvil did not listen within {_START_SECONDS:g} s; see {log}")
 
 
 def _new_genesis_time() -> int:
@@ -249,8 +178,8 @@ def _new_genesis_time() -> int:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
+    """Choose a port for anvil's own HTTP server, which can't be switched off; nobody is told of it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
