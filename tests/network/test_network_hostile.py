@@ -40,7 +40,7 @@ from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL
 from swarm.manifest import MAX_MANIFEST_BYTES
 
 ANY = 1 << 30
-IMPATIENT = replace(QUICK, stall=0.2)
+IMPATIENT = replace(QUICK, stall=0.5)
 
 
 async def still_serves(victim: Site) -> None:
