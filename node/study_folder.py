@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from node import log
+from node.errors import WorkerError
 from node.files import write_atomically
 from node.rounds.decide import Basis
 
@@ -18,18 +21,32 @@ class UpdateRecord:
     weight: int
     epsilon_micro: int
 
+    @classmethod
+    def from_reply(cls, reply: Mapping[str, Any]) -> "UpdateRecord":
+        """Read what the training process says of an update; raises WorkerError."""
+        try:
+            return cls(_hash(reply["blob"]), _whole(reply["weight"], 1), _whole(reply.get("epsilon_micro", 0), 0))
+        except (LookupError, ValueError) as error:
+            raise WorkerError(f"the training process described no update: {error}") from None
+
 
 class StudyFolder:
-    """`studies/ID/` of a site: the specification, the updates made so far, models and results."""
+    """`studies/ID/` of a site: the specification, the updates made so far, models and results.
+
+    A record that a disk has damaged counts as absent: what it said can be computed again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._updates: dict[Basis, UpdateRecord] = {}
         for file in sorted((path / "updates").glob("*.json")):
-            record = json.loads(file.read_bytes())
-            self._updates[_basis(record["basis"])] = UpdateRecord(
-                bytes.fromhex(record["blob"]), record["weight"], record["epsilon_micro"]
-            )
+            try:
+                record = _read(file)
+                self._updates[_basis(record["basis"])] = UpdateRecord(
+                    _hash(record["blob"]), _whole(record["weight"], 1), _whole(record["epsilon_micro"], 0)
+                )
+            except (OSError, LookupError, ValueError) as error:
+                log.get().warning("record_unreadable", file=str(file), reason=str(error))
 
     @property
     def spec_path(self) -> Path:
@@ -53,6 +70,10 @@ class StudyFolder:
         """The blobs that this site made for that round and those after it."""
         return {update.blob for basis, update in self._updates.items() if basis.round >= number}
 
+    def forget_updates(self, is_lost: Callable[[bytes], bool]) -> None:
+        """Let go of updates whose blob is lost, so that they are computed again."""
+        self._updates = {basis: update for basis, update in self._updates.items() if not is_lost(update.blob)}
+
     def keep_update(self, basis: Basis, update: UpdateRecord) -> None:
         """Remember an update, durably, before it is committed."""
         record = {
@@ -70,15 +91,49 @@ class StudyFolder:
         """Write what came of the study at this site."""
         write_atomically(self.path / "result.json", json.dumps(result, indent=2).encode())
 
+    def is_concluded(self) -> bool:
+        """Whether the final model and the result are here, so that nothing of the study is left to do."""
+        return self.result() is not None and self.model_path.exists()
+
     def result(self) -> dict[str, Any] | None:
         """What came of the study at this site, once it has ended."""
         path = self.path / "result.json"
-        if not path.exists():
+        try:
+            return _read(path)
+        except FileNotFoundError:
             return None
-        result: dict[str, Any] = json.loads(path.read_bytes())
-        return result
+        except (OSError, ValueError) as error:
+            log.get().warning("record_unreadable", file=str(path), reason=str(error))
+            return None
 
 
-def _basis(record: dict[str, Any]) -> Basis:
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise ValueError("it is not a JSON object")
+    return record
+
+
+def _basis(record: Any) -> Basis:
+    if not isinstance(record, dict):
+        raise ValueError("the basis is not a JSON object")
     base, moments = record["base"], record["moments"]
-    return Basis(record["round"], base and bytes.fromhex(base), moments and bytes.fromhex(moments))
+    return Basis(
+        _whole(record["round"], 0), None if base is None else _hash(base), None if moments is None else _hash(moments)
+    )
+
+
+def _hash(value: Any) -> bytes:
+    blob = bytes.fromhex(value) if isinstance(value, str) else b""
+    if len(blob) != 32:
+        raise ValueError(f"a blob's hash has 64 hex digits, not {str(value)[:80]!r}")
+    return blob
+
+
+def _whole(value: Any, least: int) -> int:
+    if type(value) is not int or not least <= value < 1 << 63:
+        raise ValueError(f"a whole number from {least} is needed, not {str(value)[:80]!r}")
+    return value
