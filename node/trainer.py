@@ -34,19 +34,28 @@ class Trainer:
         self._log = log.get()
 
     async def request(self, op: str, *, progress: Progress | None = None, **fields: Any) -> dict[str, Any]:
-        """Ask the worker for one thing and await its answer; raises WorkerError."""
+        """Ask the worker for one thing and await its answer; raises WorkerError.
+
+        The error has a `cause` where the worker answered with one and lives on. A worker that died or spoke nonsense
+        is replaced for the next request.
+        """
         async with self._busy:
+            answered = False
             try:
                 if self._process is None:
                     await self._start()
-                return await self._exchange({"op": op, **fields}, progress)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                await self._stop()
-                raise WorkerError("the training process died; it is started again for the next attempt") from error
-            except trio.Cancelled:
-                with trio.CancelScope(shield=True):
-                    await self._stop()
+                reply = await self._exchange({"op": op, **fields}, progress)
+                answered = True
+            except WorkerError as error:
+                answered = bool(error.cause)
                 raise
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise WorkerError("the training process died; it is started again for the next attempt") from error
+            finally:
+                if not answered:
+                    with trio.CancelScope(shield=True):
+                        await self._stop()
+            return reply
 
     async def close(self) -> None:
         """End the worker."""
@@ -55,17 +64,21 @@ class Trainer:
 
     async def _start(self) -> None:
         self._unread = b""
-        self._process = await trio.lowlevel.open_process(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
-            with trio.fail_after(START_SECONDS):
+            self._process = await trio.lowlevel.open_process(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise WorkerError(f"the training process {self._command[0]} can't be started: {error}") from None
+        with trio.move_on_after(START_SECONDS):
+            try:
                 opened = await self._exchange(self._open, None)
-        except trio.TooSlowError:
-            await self._stop()
-            raise WorkerError(f"the training process did not start within {START_SECONDS:.0f} s") from None
-        except WorkerError:
-            await self._stop()
-            raise
-        self._log.info("worker_started", pid=self._process.pid, **opened)
+            except WorkerError:
+                await self._stop()
+                raise
+            self._log.info("worker_started", pid=self._process.pid, opened=opened)
+            return
+        raise WorkerError(f"the training process did not start within {START_SECONDS:.0f} s")
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
@@ -90,7 +103,7 @@ class Trainer:
             elif event == "done":
                 return reply
             elif event == "error":
-                raise WorkerError(str(reply.get("message")), str(reply.get("code")))
+                raise WorkerError(str(reply.get("message")), str(reply.get("code") or "unknown"))
             else:
                 raise WorkerError(f"the training process sent an unknown reply {event!r}")
 
@@ -108,7 +121,7 @@ class Trainer:
         line, self._unread = self._unread[:end], self._unread[end + 1 :]
         try:
             reply = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise WorkerError("the training process sent something that is not JSON") from None
         if not isinstance(reply, dict):
             raise WorkerError("the training process sent something that is not a reply")
