@@ -8,7 +8,7 @@ import trio
 
 from ledger.calls import Receipt
 from ledger.client import Ledger
-from ledger.errors import RpcUnreachable
+from ledger.errors import RpcError
 from ledger.state import ConsortiumState, LedgerState, StudyState
 from ledger.stream import EventStream
 from node import log
@@ -60,7 +60,11 @@ class Chain:
         return self._head_time + trio.current_time() - self._head_seen
 
     async def follow(self, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the state current, for ever; started once the present state is folded in."""
+        """Keep the state current, for ever; started once the present state is folded in.
+
+        A node that can't be asked is asked again, later and later; only the first time raises RpcError. Raises
+        ChainMismatch where the chain is another one than before.
+        """
         await self._poll()
         task_status.started()
         pause = self._poll_seconds
@@ -69,7 +73,7 @@ class Chain:
                 await self._poke.wait()
             try:
                 await self._poll()
-            except RpcUnreachable as error:
+            except RpcError as error:
                 if self.reachable:
                     self._log.warning("rpc_unreachable", reason=str(error))
                 self.reachable = False
