@@ -5,6 +5,7 @@ NodeError
 ├── IdentityError        the keystore or its password
 ├── NotMemberError       this site's key is not a member of the consortium
 ├── StudyRefused         a study that this site may not run as proposed
+├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
 └── DemoError            the demo could not be run
 """
@@ -38,6 +39,12 @@ class StudyRefused(NodeError):
     """A study that this site may not run as proposed."""
 
     code = "node.study_refused"
+
+
+class StorageError(NodeError):
+    """This site's own disk doesn't keep or give what it should."""
+
+    code = "node.storage"
 
 
 class WorkerError(NodeError):

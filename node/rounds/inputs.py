@@ -1,15 +1,16 @@
 """The committed updates of a study: fetched by hash, checked once, and what was found remembered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
 import trio
 
+from node.errors import StorageError
 from node.network.errors import BlobUnusable, PullFailed
 from node.network.port import Address, Network
-from swarm.blobs import BlobStore
-from swarm.errors import BlobError
+from swarm.blobs import BlobStore, damaged_chunks
+from swarm.errors import BlobError, BlobInvalid, BlobMissing
 from swarm.manifest import layout_elements
 from swarm.merge import Exclusion, MergeRule, check_input
 from swarm.moments import check_moments, moments_layout
@@ -19,15 +20,19 @@ MAX_RETRY_SECONDS = 5.0
 
 
 class Inputs:
-    """Blobs that sites committed, as this site found them."""
+    """Blobs that sites committed, as this site found them.
+
+    Whatever goes wrong with this site's own disk is a StorageError, and never a finding about another site.
+    """
 
     def __init__(self, network: Network, store: BlobStore, rule: MergeRule, columns: int) -> None:
         self._network = network
         self._store = store
         self._rule = rule
         self._columns = columns
-        self._findings: dict[bytes, Exclusion | None] = {}
-        self._pulling: dict[bytes, trio.Lock] = {}
+        # A blob may be committed in the statistics round and again in a later one, where it is no update.
+        self._findings: dict[tuple[bytes, bool], Exclusion | None] = {}
+        self._busy: dict[bytes, trio.Lock] = {}
 
     @property
     def output_bytes(self) -> int:
@@ -38,31 +43,73 @@ class Inputs:
         """Whether the blob is on this site's disk."""
         return self._store.has(blob)
 
-    async def check(self, blob: bytes, round_number: int) -> Exclusion | None:
-        """Check a blob that is here; None where it is fit to be merged."""
-        if blob not in self._findings:
+    async def fetch(self, blob: bytes, round_number: int, sources: Sequence[Address]) -> Exclusion | None:
+        """Fetch a blob unless it is here, and check it; UNREACHABLE where no source gave it. Raises StorageError."""
+        lock = self._busy.setdefault(blob, trio.Lock())
+        try:
+            async with lock:
+                return await self._fetch(blob, round_number, sources)
+        except (BlobError, OSError) as error:
+            raise StorageError(f"blob {blob.hex()} can't be kept or read on this site's own disk: {error}") from error
+        finally:
+            if not lock.locked():
+                self._busy.pop(blob, None)
+
+    async def insist(
+        self, blob: bytes, round_number: int, sources: Sequence[Address], give_up: float
+    ) -> Exclusion | None:
+        """Fetch with retries for as long as `give_up` seconds; what is here is checked however long that takes."""
+        if self.holds(blob):
+            finding = await self.fetch(blob, round_number, sources)
+            if finding is not Exclusion.UNREACHABLE:
+                return finding
+        pause = RETRY_SECONDS
+        with trio.move_on_after(give_up):
+            while (finding := await self.fetch(blob, round_number, sources)) is Exclusion.UNREACHABLE:
+                await trio.sleep(pause)
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
+            return finding
+        return Exclusion.UNREACHABLE
+
+    async def drop_damaged(self, blobs: Iterable[bytes]) -> bool:
+        """Hash again what is here of these blobs and delete what the disk has damaged; say whether anything was."""
+        dropped = False
+        for blob in blobs:
+            if self.holds(blob) and await trio.to_thread.run_sync(_is_damaged, self._store, blob):
+                self.forget(blob)
+                dropped = True
+        return dropped
+
+    def forget(self, blob: bytes) -> None:
+        """Delete a blob, and what was found about it."""
+        self._store.delete(blob)
+        for statistics in (True, False):
+            self._findings.pop((blob, statistics), None)
+
+    async def _fetch(self, blob: bytes, round_number: int, sources: Sequence[Address]) -> Exclusion | None:
+        if self.holds(blob):
+            try:
+                return await self._check(blob, round_number)
+            except BlobInvalid:  # it was whole when it came: the disk has damaged it since
+                self.forget(blob)
+        try:
+            await self._network.pull(blob, sources, max_bytes=self._size(round_number))
+        except BlobUnusable:
+            return Exclusion.MALFORMED
+        except PullFailed:
+            return Exclusion.UNREACHABLE
+        return await self._check(blob, round_number)
+
+    async def _check(self, blob: bytes, round_number: int) -> Exclusion | None:
+        """Say why a blob that is here isn't fit to be merged in this round; None where it is."""
+        known = blob, round_number == 0
+        if known not in self._findings:
             if round_number == 0:
                 check = partial(check_moments, self._store, blob, self._columns)
             else:
                 check = partial(check_input, self._store, blob, self._rule)
-            try:
-                found = await trio.to_thread.run_sync(check)
-            except BlobError:
-                found = Exclusion.MALFORMED
-            self._findings[blob] = found
-        return self._findings[blob]
-
-    async def fetch(self, blob: bytes, round_number: int, sources: Sequence[Address]) -> Exclusion | None:
-        """Fetch a blob unless it is here, and check it; UNREACHABLE where no source gave it."""
-        async with self._pulling.setdefault(blob, trio.Lock()):
-            if not self._store.has(blob):
-                try:
-                    await self._network.pull(blob, sources, max_bytes=self._size(round_number))
-                except BlobUnusable:
-                    return Exclusion.MALFORMED
-                except PullFailed:
-                    return Exclusion.UNREACHABLE
-        return await self.check(blob, round_number)
+            self._findings[known] = await trio.to_thread.run_sync(check)
+        return self._findings[known]
 
     def _size(self, round_number: int) -> int:
         """Bytes that an input of this round may have."""
@@ -70,20 +117,11 @@ class Inputs:
             return layout_elements(moments_layout(self._columns)) * np.dtype(np.int64).itemsize
         return layout_elements(self._rule.layout) * np.dtype(self._rule.dtype).itemsize
 
-    async def insist(
-        self, blob: bytes, round_number: int, sources: Sequence[Address], give_up: float
-    ) -> Exclusion | None:
-        """Fetch with retries for as long as `give_up` seconds."""
-        finding: Exclusion | None = Exclusion.UNREACHABLE
-        pause = RETRY_SECONDS
-        with trio.move_on_after(give_up):
-            while (finding := await self.fetch(blob, round_number, sources)) is Exclusion.UNREACHABLE:
-                await trio.sleep(pause)
-                pause = min(2 * pause, MAX_RETRY_SECONDS)
-        return finding
 
-    def forget(self, blob: bytes) -> None:
-        """Delete an update whose retention is over."""
-        self._store.delete(blob)
-        self._findings.pop(blob, None)
-        self._pulling.pop(blob, None)
+def _is_damaged(store: BlobStore, blob: bytes) -> bool:
+    try:
+        return bool(damaged_chunks(store, blob))
+    except BlobMissing:
+        return False
+    except BlobInvalid:  # the manifest itself
+        return True

@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from ledger.types import Commitment
+from node.errors import StorageError
 from node.network.port import Address
 from node.rounds.inputs import Inputs
 from swarm.blobs import BlobStore
@@ -54,6 +55,14 @@ class Published:
     reasons: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Whom to ask for an input, and for how many seconds."""
+
+    sources: list[Address]
+    give_up: float
+
+
 class Reviewer:
     """Merges and verifies the rounds of one study, from blobs alone."""
 
@@ -65,18 +74,10 @@ class Reviewer:
     async def gather(self, number: int, entries: tuple[Entry, ...], give_up: float) -> Gathered:
         """Fetch and check every committed input, from its owner or from any other committer that has it.
 
-        `give_up` is how many seconds an input may stay unreachable before it's left out.
+        `give_up` is how many seconds an input may stay unreachable before it's left out. Raises StorageError.
         """
-        findings: dict[int, Exclusion | None] = {}
-
-        async def fetch(entry: Entry) -> None:
-            sources = _sources(entry, entries)
-            findings[entry.seat] = await self._inputs.insist(entry.commitment.blob, number, sources, give_up)
-
-        async with trio.open_nursery() as nursery:
-            for entry in entries:
-                nursery.start_soon(fetch, entry)
-        excluded = {seat: finding for seat, finding in findings.items() if finding is not None}
+        findings = await self._search(number, {entry: Search(_sources(entry, entries), give_up) for entry in entries})
+        excluded = {entry.seat: finding for entry, finding in findings.items() if finding is not None}
         return Gathered(tuple(entry for entry in entries if entry.seat not in excluded), excluded)
 
     async def merge(self, number: int, base: bytes | None, merged: tuple[Entry, ...]) -> bytes:
@@ -94,30 +95,76 @@ class Reviewer:
     ) -> bool | Objection:
         """Recompute a published output: True where it holds, else the objection.
 
-        An input that the leader left out, for whatever reason, but that this site holds or can get, and finds fit, is
-        an objection: silent omission needs a quorum of liars.
+        An input that the leader left out but that this site holds or can get, and finds fit, is an objection: silent
+        omission needs a quorum of liars. Raises StorageError, and MergeError or BlobError where this site can't merge.
         """
         merged = tuple(entry for entry in entries if published.merged >> entry.seat & 1)
         left_out = [entry for entry in entries if not published.merged >> entry.seat & 1]
-        for entry in left_out:
-            sources = _sources(entry, entries, published.leader)
-            if await self._inputs.insist(entry.commitment.blob, number, sources, REFETCH_SECONDS) is None:
-                return Objection.OMITTED_INPUT
-        findings: list[Exclusion | None] = []
+        reasons = dict(zip(left_out, published.reasons, strict=True))
+        searches = {entry: Search(_sources(entry, entries, published.leader), give_up) for entry in merged}
+        for entry, reason in reasons.items():
+            searches[entry] = _second_look(entry, reason, entries, published.leader, give_up)
 
-        async def fetch(entry: Entry) -> None:
-            sources = _sources(entry, entries, published.leader)
-            findings.append(await self._inputs.insist(entry.commitment.blob, number, sources, give_up))
+        async def recompute() -> bool | Objection:
+            objection = _object(merged, reasons, await self._search(number, searches))
+            if objection is not None:
+                return objection
+            return True if await self.merge(number, base, merged) == published.output else Objection.WRONG_OUTPUT
+
+        verdict = await recompute()
+        if verdict is Objection.WRONG_OUTPUT:
+            # Before this site says so for everybody to read, it makes sure that its own disk isn't what is wrong.
+            mine = [entry.commitment.blob for entry in merged] + ([base] if base is not None else [])
+            if await self._inputs.drop_damaged(mine):
+                verdict = await recompute()
+        return verdict
+
+    async def _search(self, number: int, searches: Mapping[Entry, Search]) -> dict[Entry, Exclusion | None]:
+        """Fetch and check many inputs at once."""
+        findings: dict[Entry, Exclusion | None] = {}
+        failures: list[StorageError] = []
+
+        async def find(entry: Entry, search: Search) -> None:
+            try:
+                findings[entry] = await self._inputs.insist(
+                    entry.commitment.blob, number, search.sources, search.give_up
+                )
+            except StorageError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for entry in merged:
-                nursery.start_soon(fetch, entry)
-        if any(finding not in (None, Exclusion.UNREACHABLE) for finding in findings):
-            return Objection.INVALID_INPUT_MERGED
-        if any(finding is Exclusion.UNREACHABLE for finding in findings):
+            for entry, search in searches.items():
+                nursery.start_soon(find, entry, search)
+        if failures:
+            raise failures[0]
+        return findings
+
+
+def _second_look(entry: Entry, reason: int, entries: tuple[Entry, ...], leader: Address, give_up: float) -> Search:
+    """Where, and for how long, to look for an input that the leader left out."""
+    if reason == Exclusion.UNREACHABLE:
+        # Not at its owner's: who serves an input only after the leader has given it up must not void that leader.
+        others = [source for source in _sources(entry, entries, leader) if source not in (entry.site, leader)]
+        return Search(others, REFETCH_SECONDS)
+    # A malformed blob can't be kept, so only its owner could show it; any other fault the leader can show.
+    patience = REFETCH_SECONDS if reason == Exclusion.MALFORMED else give_up
+    return Search(_sources(entry, entries, leader), patience)
+
+
+def _object(
+    merged: tuple[Entry, ...], reasons: Mapping[Entry, int], findings: Mapping[Entry, Exclusion | None]
+) -> Objection | None:
+    """Say what is wrong with the choice of inputs, given what this site found; None where nothing is."""
+    for entry, reason in reasons.items():
+        if findings[entry] is None or reason not in set(Exclusion):
+            return Objection.OMITTED_INPUT
+        if findings[entry] is Exclusion.UNREACHABLE and reason not in (Exclusion.UNREACHABLE, Exclusion.MALFORMED):
             return Objection.UNVERIFIABLE
-        output = await self.merge(number, base, merged)
-        return True if output == published.output else Objection.WRONG_OUTPUT
+    found = {findings[entry] for entry in merged}
+    if found - {None, Exclusion.UNREACHABLE}:
+        return Objection.INVALID_INPUT_MERGED
+    return Objection.UNVERIFIABLE if Exclusion.UNREACHABLE in found else None
 
 
 def _sources(entry: Entry, entries: tuple[Entry, ...], *first: Address) -> list[Address]:
