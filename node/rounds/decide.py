@@ -179,9 +179,10 @@ def _reviewing(at: Situation) -> Action:
         return Verify(at.round, at.attempt, at.term, at.output)
     if not at.voted:
         return _vote(at)
-    if at.verdict is True and at.round < at.last_round and not at.has_next_update:
+    waiting = _await_deadline(at, "waiting for the quorum's review")
+    if isinstance(waiting, Wait) and at.verdict is True and at.round < at.last_round and not at.has_next_update:
         return Train(at.next_basis)
-    return _await_deadline(at, "waiting for the quorum's review")
+    return waiting
 
 
 def _vote(at: Situation) -> Action:
