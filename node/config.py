@@ -19,6 +19,9 @@ from node.errors import ConfigurationError
 
 MAX_CONFIG_BYTES = 64 * 1024
 
+PATH_FIELDS = ("path", "test_path")
+"""Fields of data sources that are paths."""
+
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -47,6 +50,13 @@ class NodeConfig(BaseModel):
     )
     dev: bool = Field(default=False, description="Run on a development chain, which is one party's machine.")
     poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")
+
+    def data_at(self, home: Path) -> dict[str, Any]:
+        """The data source with its relative paths made to start from the site's folder."""
+        return {
+            name: str(home / value) if name in PATH_FIELDS and isinstance(value, str) else value
+            for name, value in self.data.items()
+        }
 
 
 def load(home: Path) -> NodeConfig:

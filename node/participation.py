@@ -5,14 +5,17 @@ from functools import partial
 
 import trio
 
+from ledger.errors import ContractError, RpcError, TransactionError
 from ledger.state import StudyState
 from ledger.types import Status, Terms
 from node import log
 from node.chain import Chain
+from node.claims import Claims
 from node.config import NodeConfig
-from node.errors import StudyRefused, WorkerError
+from node.errors import NodeError, StorageError, StudyRefused, WorkerError
 from node.faults import DieAt
 from node.identity import Identity
+from node.network.errors import NetworkError
 from node.network.port import Network
 from node.reveals import RevealChain, chain_length
 from node.rounds.runner import SiteParts, StudyRunner
@@ -25,6 +28,7 @@ from swarm.model_file import export_safetensors
 from swarm.spec import StudySpec
 
 RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 300.0
 
 
 class Participation:
@@ -39,12 +43,13 @@ class Participation:
         self._chain = chain
         self._store = store
         self._die_at = die_at
+        self._claims = Claims(chain, me.address)
         self._begun: set[int] = set()
         self._log = log.get()
 
     def may_serve(self, address: str, blob: bytes) -> bool:
         """Updates and models go to the sites of the study that the ledger ties them to, and to nobody else."""
-        return any(address in state.sites and state.knows(blob) for state in self._chain.studies.values())
+        return self._claims.may_serve(address, blob)
 
     async def run(self, network: Network) -> None:
         """Take part in every study that this site's operator agreed to, for ever."""
@@ -63,33 +68,56 @@ class Participation:
         return agreed and state.status in (Status.PROPOSED, Status.RUNNING) and self._me.address not in state.declined
 
     async def _take_part(self, number: int, network: Network) -> None:
-        state = self._chain.studies[number]
+        """See a study through, whatever goes wrong with it: the site's other studies don't suffer."""
+        pause = RETRY_SECONDS
+        while self._concerns(self._chain.studies[number]):
+            try:
+                await self._see_through(number, network)
+                return
+            except StudyRefused as refusal:
+                self._log.error("study_refused", study=number, reason=str(refusal))
+                return
+            except (RpcError, TransactionError, ContractError, NetworkError, NodeError, SwarmError) as error:
+                self._log.error("study_interrupted", study=number, code=error.code, reason=str(error), retry=pause)
+            except OSError as error:
+                code, reason = StorageError.code, f"this site's own disk: {error}"
+                self._log.error("study_interrupted", study=number, code=code, reason=reason, retry=pause)
+            await trio.sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
+
+    async def _see_through(self, number: int, network: Network) -> None:
+        spec = self._inspect(self._chain.studies[number])
         folder = StudyFolder(self._folder.study(number))
-        try:
-            spec = self._inspect(state)
-        except StudyRefused as refusal:
-            self._log.error("study_refused", study=number, reason=str(refusal))
+        if self._chain.studies[number].status is Status.FINISHED and folder.is_concluded():
             return
         folder.keep_spec(spec.canonical())
         deployment = self._chain.ledger.deployment
         reveals = await trio.to_thread.run_sync(
             RevealChain, self._me.key, deployment.chain_id, deployment.study, number, chain_length(spec.training.rounds)
         )
-        trainer = Trainer(folder.spec_path, self._config.data, self._folder.blobs, self._config.worker)
+        trainer = Trainer(
+            folder.spec_path, self._config.data_at(self._folder.home), self._folder.blobs, self._config.worker
+        )
         try:
-            if not await self._prepare(number, spec, trainer):
+            await self._prepare(spec, trainer)
+            if not await self._join(number, spec, reveals):
                 return
-            if self._me.address not in state.sites:
-                await self._chain.submit(partial(self._chain.ledger.accept, number, spec.hash, reveals.tip))
-                self._log.info("study_accepted", study=number, name=spec.study.name, spec=spec.hash.hex())
-            while self._chain.studies[number].status is Status.PROPOSED:
-                await self._chain.changed()
-            site = SiteParts(self._me.address, self._chain, network, self._store, self._die_at)
+            self._claims.enter(number, spec)
+            site = SiteParts(self._me.address, self._chain, network, self._store, self._claims, self._die_at)
             runner = StudyRunner(site, number, spec, folder, trainer, reveals)
             await runner.run()
             await self._conclude(number, folder, trainer, runner)
         finally:
             await trainer.close()
+
+    async def _join(self, number: int, spec: StudySpec, reveals: RevealChain) -> bool:
+        """Accept the study unless that is done, and await its start; False where it never starts."""
+        if self._me.address not in self._chain.studies[number].sites:
+            await self._chain.submit(partial(self._chain.ledger.accept, number, spec.hash, reveals.tip))
+            self._log.info("study_accepted", study=number, name=spec.study.name, spec=spec.hash.hex())
+        while self._chain.studies[number].status is Status.PROPOSED:
+            await self._chain.changed()
+        return bool(self._chain.studies[number].rounds)
 
     def _inspect(self, state: StudyState) -> StudySpec:
         """Parse a study's specification and hold it against its terms on the ledger."""
@@ -101,19 +129,16 @@ class Participation:
             raise StudyRefused("the terms on the ledger are not those of the specification")
         return spec
 
-    async def _prepare(self, number: int, spec: StudySpec, trainer: Trainer) -> bool:
-        """Hold the local data and the initial model against the specification."""
+    async def _prepare(self, spec: StudySpec, trainer: Trainer) -> None:
+        """Hold the local data and the initial model against the specification; raises StudyRefused, or WorkerError."""
         try:
             reply = await trainer.request("initial")
         except WorkerError as error:
-            self._log.error("study_refused", study=number, code=error.cause or error.code, reason=str(error))
-            return False
-        if reply["blob"] != spec.model.initial:
-            self._log.error(
-                "study_refused", study=number, reason="the initial model is not the one in the specification"
-            )
-            return False
-        return True
+            if not error.cause:
+                raise  # it died or made no sense: not a word about the study
+            raise StudyRefused(f"{error} [{error.cause}]") from None
+        if reply.get("blob") != spec.model.initial:
+            raise StudyRefused("the initial model is not the one in the specification")
 
     async def _conclude(self, number: int, folder: StudyFolder, trainer: Trainer, runner: StudyRunner) -> None:
         """Keep the final model as a file, and how it does on this site's own test data."""
@@ -123,6 +148,6 @@ class Participation:
         model, moments = await runner.bring_outcome()
         await trio.to_thread.run_sync(export_safetensors, self._store, model, folder.model_path)
         reply = await trainer.request("evaluate", model=model.hex(), moments=moments and moments.hex())
-        outcome = {"study": number, "model": model.hex(), "moments": moments and moments.hex(), **reply}
-        folder.keep_result(outcome)
-        self._log.info("study_finished", study=number, model=model.hex(), **reply)
+        outcome = {"study": number, "model": model.hex(), "moments": moments and moments.hex()}
+        folder.keep_result({**reply, **outcome})
+        self._log.info("study_finished", **outcome, evaluation=reply)

@@ -3,27 +3,30 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import trio
 
 from ledger.calls import Receipt
-from ledger.errors import ContractError, RpcError
+from ledger.errors import ContractError, RpcError, TransactionError
 from ledger.state import StudyState
 from ledger.types import Commitment, Status
 from node import log
 from node.chain import Chain
-from node.errors import NodeError, WorkerError
+from node.claims import Claims
+from node.errors import NodeError, StorageError, WorkerError
 from node.faults import DieAt
 from node.network.errors import PullFailed
 from node.network.port import Network
 from node.reveals import RevealChain
 from node.rounds import decide as do
 from node.rounds.inputs import Inputs
-from node.rounds.review import Published, Reviewer
+from node.rounds.review import Entry, Published, Reviewer
 from node.rounds.situation import Findings, base_of, entries, moments_of, situation, upcoming
 from node.study_folder import StudyFolder, UpdateRecord
 from node.trainer import Trainer
 from swarm.blobs import BlobStore
+from swarm.errors import BlobError, SwarmError
 from swarm.merge import Objection
 from swarm.spec import StudySpec
 
@@ -31,6 +34,10 @@ RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
 SHARE_OF_DEADLINE = 0.5
 """How much of a phase may be spent on waiting for inputs; the rest is for merging and for the ledger."""
+RECONSIDER_SECONDS = 1.0
+"""How often an action under way is held against the clock; whatever happens on the ledger is noticed at once."""
+LEAST_PATIENCE = 1.0
+"""Seconds for inputs where a phase is nearly over, or over and nobody has ended it."""
 QUICK_TRAINING_SHARE = 0.1
 """Training that takes less than this share of the review phase may delay the attestation that rides with its commit."""
 
@@ -43,6 +50,7 @@ class SiteParts:
     chain: Chain
     network: Network
     store: BlobStore
+    claims: Claims
     die_at: DieAt | None = None
 
 
@@ -64,8 +72,10 @@ class StudyRunner:
         self._reviewer = Reviewer(self._inputs, site.store, rule)
         self._findings = Findings()
         self._training_seconds = 0.0
+        self._training_since: float | None = None
         self._retained_from = 0 if spec.data.standardise else 1
         self._log = log.get().bind(study=study)
+        folder.forget_updates(lambda blob: not site.store.has(blob))
 
     @property
     def state(self) -> StudyState:
@@ -90,7 +100,7 @@ class StudyRunner:
             nursery.cancel_scope.cancel()
 
     def _decide(self) -> do.Action:
-        quick = self._training_seconds < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
+        quick = self._training_now() < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
         return do.decide(
             situation(
                 self.state,
@@ -111,7 +121,8 @@ class StudyRunner:
 
             async def watch() -> None:
                 while self.state.status is Status.RUNNING and self._decide() == action:
-                    await self._chain.changed()
+                    with trio.move_on_after(RECONSIDER_SECONDS):
+                        await self._chain.changed()
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(watch)
@@ -135,8 +146,12 @@ class StudyRunner:
         except RpcError as error:
             self._log.warning("ledger_unreachable", action=type(action).__name__, reason=str(error), **fields)
             return False
-        except (WorkerError, PullFailed, NodeError) as error:
+        except (TransactionError, PullFailed, NodeError, SwarmError) as error:
             self._log.error("action_failed", action=type(action).__name__, code=error.code, reason=str(error), **fields)
+            return False
+        except OSError as error:
+            code, reason = StorageError.code, f"this site's own disk: {error}"
+            self._log.error("action_failed", action=type(action).__name__, code=code, reason=reason, **fields)
             return False
         if self._site.die_at is not None:
             self._site.die_at.check("after", action)
@@ -179,28 +194,51 @@ class StudyRunner:
         self._log.info(event, tx=receipt.tx.hex(), gas=receipt.gas_used, **_fields(action))
 
     async def _train(self, basis: do.Basis) -> None:
-        started = trio.current_time()
-        if basis.round == 0:
-            reply = await self._trainer.request("moments")
-        else:
-            base = basis.base or b""
-            await self._have(base, "base model", basis.round)
-            if basis.moments is not None:
-                await self._have(basis.moments, "moments", basis.round)
-            reply = await self._trainer.request(
-                "train", round=basis.round, base=base.hex(), moments=basis.moments and basis.moments.hex()
-            )
-        update = UpdateRecord(bytes.fromhex(reply.pop("blob")), reply.pop("weight"), reply.pop("epsilon_micro", 0))
+        self._training_since = trio.current_time()
+        try:
+            reply = await self._ask_trainer(basis)
+        finally:
+            self._training_seconds, self._training_since = self._training_now(), None
+        update = UpdateRecord.from_reply(reply)
+        await self._vet(basis, update)
         self._folder.keep_update(basis, update)
-        self._training_seconds = trio.current_time() - started
-        self._log.info("trained", round=basis.round, weight=update.weight, blob=update.blob.hex(), **reply)
+        self._log.info("trained", round=basis.round, update=reply)
+
+    async def _ask_trainer(self, basis: do.Basis) -> dict[str, Any]:
+        if basis.round == 0:
+            return await self._trainer.request("moments")
+        base = basis.base or b""
+        await self._have(base, "base model", basis.round)
+        if basis.moments is not None:
+            await self._have(basis.moments, "moments", basis.round)
+        return await self._trainer.request(
+            "train", round=basis.round, base=base.hex(), moments=basis.moments and basis.moments.hex()
+        )
+
+    async def _vet(self, basis: do.Basis, update: UpdateRecord) -> None:
+        """Make sure that what the training process made may leave; raises WorkerError where it may not."""
+        finding = await self._inputs.fetch(update.blob, basis.round, ())
+        if finding is not None or update.weight > self._spec.merge.weight_cap:
+            what = "weight is over the cap" if finding is None else f"update is {finding.name.lower()}"
+            raise WorkerError(f"the training process broke the study's rules: its {what}; it is not committed")
+
+    def _training_now(self) -> float:
+        """Seconds that training takes: the last one, or the present one where that is longer already."""
+        if self._training_since is None:
+            return self._training_seconds
+        return trio.current_time() - self._training_since
 
     async def _have(self, blob: bytes, what: str, number: int) -> None:
         """Bring an output that became final while this site was away."""
         if self._site.store.has(blob):
             return
         sources = [site for site in self.state.sites if site != self._site.address]
-        await self._site.network.pull(blob, sources, max_bytes=self._inputs.output_bytes)
+        try:
+            await self._site.network.pull(blob, sources, max_bytes=self._inputs.output_bytes)
+        except (BlobError, OSError) as error:
+            raise StorageError(
+                f"the {what} of round {number} can't be kept on this site's own disk: {error}"
+            ) from error
         self._log.info("caught_up", what=what, round=number, blob=blob.hex())
 
     async def _commitment(self, basis: do.Basis) -> Commitment:
@@ -220,8 +258,7 @@ class StudyRunner:
 
     async def _publish(self, action: do.Publish) -> None:
         state = self.state
-        give_up = max(0.0, SHARE_OF_DEADLINE * (state.round.deadline - self._chain.now()))
-        gathered = await self._reviewer.gather(action.round, entries(state), give_up)
+        gathered = await self._reviewer.gather(action.round, entries(state), self._give_up())
         for seat, reason in gathered.excluded.items():
             self._log.warning("excluded", round=action.round, term=action.term, seat=seat, reason=reason.name.lower())
         needed = self._spec.round.min_sites
@@ -251,12 +288,15 @@ class StudyRunner:
             raise NodeError("nothing is published")
         leader = state.round.leader or ""
         published = Published(leader, publication.output, publication.merged, publication.reasons)
-        give_up = max(0.0, SHARE_OF_DEADLINE * (state.round.deadline - self._chain.now()))
         base = await self._base(action.round)
-        verdict = await self._reviewer.review(action.round, base, entries(state), published, give_up)
+        verdict = await self._reviewer.review(action.round, base, entries(state), published, self._give_up())
         self._findings.note(action.round, action.attempt, action.term, action.output, verdict)
         if isinstance(verdict, Objection):
             self._log.warning("objection", round=action.round, term=action.term, objection=verdict.name.lower())
+
+    def _give_up(self) -> float:
+        """Seconds that inputs of the present phase may stay unreachable; some also where its deadline is over."""
+        return max(LEAST_PATIENCE, SHARE_OF_DEADLINE * (self.state.round.deadline - self._chain.now()))
 
     async def _base(self, number: int) -> bytes | None:
         """The round's base model, made sure to be on this site's disk."""
@@ -284,9 +324,15 @@ class StudyRunner:
                     blob = entry.commitment.blob
                     if blob not in asked and entry.site != self._site.address:
                         asked.add(blob)
-                        nursery.start_soon(self._inputs.fetch, blob, entry.round, [entry.site])
+                        nursery.start_soon(self._fetch_early, entry)
                 self._forget_old_updates()
                 await self._chain.changed()
+
+    async def _fetch_early(self, entry: Entry) -> None:
+        try:
+            await self._inputs.fetch(entry.commitment.blob, entry.round, [entry.site])
+        except StorageError as error:  # whoever needs the blob asks again, and says so
+            self._log.warning("prefetch_failed", round=entry.round, seat=entry.seat, reason=str(error))
 
     def _forget_old_updates(self) -> None:
         """Delete the updates of rounds whose retention is over; models and moments stay."""
@@ -294,15 +340,20 @@ class StudyRunner:
         over = state.round.number - self._spec.round.retention_rounds
         if self._retained_from >= over:
             return
-        # The same bytes may be committed again in a later round: a blob goes with the last round that needs it.
-        needed = {commit.commitment.blob for commit in state.upcoming.values()} | self._folder.updates_since(over)
-        for number in range(over, state.round.number + 1):
-            needed.update(commit.commitment.blob for commit in state.round_numbered(number).all_commits())
+        # The same bytes may be committed again, or be the output of a round, here or in another study: a site that
+        # commits the hash of a model must not have everybody delete it.
+        needed = self._site.claims.needed() | self._folder.updates_since(over)
         for number in range(self._retained_from, over):
             for commit in state.round_numbered(number).all_commits():
                 if commit.commitment.blob not in needed:
-                    self._inputs.forget(commit.commitment.blob)
+                    self._forget(commit.commitment.blob, number)
         self._retained_from = over
+
+    def _forget(self, blob: bytes, number: int) -> None:
+        try:
+            self._inputs.forget(blob)
+        except OSError as error:
+            self._log.error("update_not_deleted", round=number, blob=blob.hex(), reason=str(error))
 
 
 def _fields(action: do.Action) -> dict[str, int]:
