@@ -9,7 +9,8 @@ import trio
 from ledger.account import Account
 from ledger.client import Ledger
 from ledger.deployment import Deployment
-from ledger.rpc import connect
+from ledger.errors import RpcError, TransactionError
+from ledger.rpc import NodeRpc, connect
 from ledger.stream import EventStream
 from node import config as configuration
 from node import identity, log
@@ -17,6 +18,7 @@ from node.chain import Chain
 from node.config import NodeConfig
 from node.errors import ConfigurationError, NotMemberError
 from node.faults import DieAt
+from node.identity import Identity
 from node.network.host import open_network
 from node.network.port import Hello, Network, PeerFault
 from node.participation import Participation
@@ -24,44 +26,77 @@ from node.site_folder import SiteFolder
 from node.version import SOFTWARE
 from swarm.folder_store import FolderStore
 
+RETRY_SECONDS = 5.0
 DEVELOPMENT_CLIENTS = ("anvil", "hardhat", "ganache", "ethereumtester")
 
 
 async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
     """Run a site until SIGTERM or SIGINT; raises NodeError, LedgerError or NetworkError where it can't."""
-    folder = SiteFolder(home)
-    config = configuration.load(home)
-    password_file = config.password_file and home / config.password_file
-    me = await trio.to_thread.run_sync(identity.load, folder.keystore, identity.read_password(password_file))
-    log.configure(site=config.name)
+    folder = SiteFolder(home.absolute())
+    config = configuration.load(folder.home)
+    password_file = config.password_file and folder.home / config.password_file
+    with folder.lock():
+        me = await trio.to_thread.run_sync(identity.load, folder.keystore, identity.read_password(password_file))
+        log.configure(site=config.name)
+        rpc = _connect(config)
+        ledger = Ledger(rpc, Deployment.load(folder.deployment), Account(me.key))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+            nursery.start_soon(_hang_up, ledger, rpc)
+            await trio.to_thread.run_sync(partial(_check_chain, ledger, config))
+            await _take_part(folder, config, me, ledger, nursery, die_at)
+    log.get().info("site_stopped")
+
+
+async def _take_part(
+    folder: SiteFolder,
+    config: NodeConfig,
+    me: Identity,
+    ledger: Ledger,
+    nursery: trio.Nursery,
+    die_at: DieAt | None,
+) -> None:
+    """Follow the ledger, open the network and take part in studies, for ever."""
     logger = log.get()
-    ledger = Ledger(connect(config.rpc), Deployment.load(folder.deployment), Account(me.key))
-    await trio.to_thread.run_sync(partial(_check_chain, ledger, config))
     chain = Chain(ledger, EventStream(ledger), config.poll_seconds)
     store = FolderStore(folder.blobs)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-        await nursery.start(chain.follow)
-        if me.address not in chain.consortium.members:
-            raise NotMemberError(
-                f"{me.address} is not a member of consortium {ledger.deployment.consortium}; its members must admit it"
-            )
-        participation = Participation(folder, config, me, chain, store, die_at)
-        network = open_network(
-            me.key,
-            store,
-            Hello(ledger.deployment.chain_id, ledger.deployment.study, SOFTWARE),
-            listen=config.listen,
-            may_serve=participation.may_serve,
-            on_fault=partial(_note_fault, logger),
+    await nursery.start(chain.follow)
+    if me.address not in chain.consortium.members:
+        raise NotMemberError(
+            f"{me.address} is not a member of consortium {ledger.deployment.consortium}; its members must admit it"
         )
-        network.set_members(_dialable(chain))
-        await nursery.start(network.run)
-        nursery.start_soon(_follow_members, chain, network)
-        await _publish_addresses(chain, me.address, config.announce or network.addresses())
-        logger.info("site_started", address=me.address, addresses=network.addresses(), block=chain.block)
-        await participation.run(network)
-    logger.info("site_stopped")
+    participation = Participation(folder, config, me, chain, store, die_at)
+    network = open_network(
+        me.key,
+        store,
+        Hello(ledger.deployment.chain_id, ledger.deployment.study, SOFTWARE),
+        listen=config.listen,
+        announce=config.announce,
+        may_serve=participation.may_serve,
+        on_fault=partial(_note_fault, logger),
+    )
+    network.set_members(_dialable(chain))
+    await nursery.start(network.run)
+    nursery.start_soon(_follow_members, chain, network)
+    await _publish_addresses(chain, me.address, network.addresses())
+    logger.info("site_started", address=me.address, addresses=network.addresses(), block=chain.block)
+    await participation.run(network)
+
+
+def _connect(config: NodeConfig) -> NodeRpc:
+    try:
+        return connect(config.rpc)
+    except ValueError as error:
+        raise ConfigurationError(f"config.toml: rpc: {error}") from None
+
+
+async def _hang_up(ledger: Ledger, rpc: NodeRpc) -> None:
+    """When the site stops: end what waits for the chain in threads, which nothing else can interrupt."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        ledger.close()
+        rpc.close()
 
 
 def _check_chain(ledger: Ledger, config: NodeConfig) -> None:
@@ -102,10 +137,15 @@ async def _follow_members(chain: Chain, network: Network) -> None:
 
 
 async def _publish_addresses(chain: Chain, address: str, addresses: list[str]) -> None:
-    """Put this site's addresses on the ledger, unless they are there."""
-    if chain.consortium.members[address].addresses != tuple(addresses):
-        await chain.submit(partial(chain.ledger.publish_addresses, addresses))
-        log.get().info("addresses_published", addresses=addresses)
+    """Put this site's addresses on the ledger, unless they are there; the others dial it at them."""
+    while (member := chain.consortium.members.get(address)) is not None and member.addresses != tuple(addresses):
+        try:
+            await chain.submit(partial(chain.ledger.publish_addresses, addresses))
+        except (RpcError, TransactionError) as error:
+            log.get().warning("addresses_not_published", code=error.code, reason=str(error))
+            await trio.sleep(RETRY_SECONDS)
+        else:
+            log.get().info("addresses_published", addresses=addresses)
 
 
 def _note_fault(logger: log.Logger, fault: PeerFault) -> None:

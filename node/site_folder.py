@@ -1,7 +1,13 @@
 """Where a site lives on disk."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from node.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +39,19 @@ class SiteFolder:
     def study(self, number: int) -> Path:
         """What the site remembers of one study."""
         return self.home / "studies" / str(number)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other nodes out of this folder, for as long as this process lives; raises ConfigurationError."""
+        try:
+            descriptor = os.open(self.home / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ConfigurationError(f"can't write to the site's folder {self.home}: {error.strerror}") from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(f"another node is running in {self.home}; stop it first") from None
+            yield
+        finally:
+            os.close(descriptor)
