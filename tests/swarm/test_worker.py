@@ -195,8 +195,7 @@ def start():
         [sys.executable, "-m", "swarm.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
+        stderr=subprocess.DEVNULL,
     )
 
 
