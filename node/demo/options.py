@@ -83,6 +83,8 @@ def check(options: DemoOptions) -> DemoOptions:
                 "`swarm-node data get heart-disease --path DIR` downloads them"
             )
         options = replace(options, sites=len(HEART_SITES), path=options.path.absolute())
+    if options.kill_leader is not None and options.rounds is not None and options.kill_leader > options.rounds:
+        raise DemoError(f"--kill-leader {options.kill_leader}: there are only {options.rounds} rounds")
     if (options.out / "demo.json").exists():
         raise DemoError(f"{options.out} holds an earlier demo: give --resume to go on with it, or another --out")
     return options
