@@ -51,7 +51,7 @@ def left_behind(out: Path) -> list[int]:
 def test_a_swarm_survives_its_leader_and_tells_the_whole_story(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     code, envelope, progress = demo(out, "--rounds", "4", "--kill-leader", "2")
-    assert code == 0, progress
+    assert code == 0, (envelope, progress)
     assert (envelope["schema"], envelope["status"], envelope["code"]) == (1, "ok", "ok")
     data = envelope["data"]
     assert data["study"]["status"] == "finished"
@@ -87,7 +87,7 @@ def test_a_demo_that_was_interrupted_is_resumed(tmp_path: Path) -> None:
     assert json.loads(answer.splitlines()[-1])["code"] == "interrupted"
     assert left_behind(out) == []
     code, envelope, progress = demo(out, "--resume")
-    assert code == 0, progress
+    assert code == 0, (envelope, progress)
     numbers = [one["number"] for one in envelope["data"]["rounds"]]
     assert numbers == list(range(26))
     assert all(one["output"] for one in envelope["data"]["rounds"])
@@ -104,14 +104,14 @@ def test_a_demo_killed_outright_leaves_no_process_and_is_resumed(tmp_path: Path)
     assert alive == []
     assert len(gone) >= 9  # a chain, four sites and their training processes
     code, envelope, progress = demo(out, "--resume")
-    assert code == 0, progress
+    assert code == 0, (envelope, progress)
     assert envelope["data"]["study"]["status"] == "finished"
 
 
 def test_the_four_hospitals_of_heart_disease_beat_the_published_figures(tmp_path: Path) -> None:
     folder = heart_disease_folder()
     code, envelope, progress = demo(tmp_path / "demo", "--data", "heart-disease", "--path", str(folder))
-    assert code == 0, progress
+    assert code == 0, (envelope, progress)
     sites = envelope["data"]["sites"]
     assert {site["name"] for site in sites} == {"cleveland", "hungarian", "switzerland", "va"}
     assert sum(site["swarm"]["accuracy"] for site in sites) / 4 >= 0.78
