@@ -1,5 +1,6 @@
 """Finding, installing and running anvil, the development chain."""
 
+import json
 import os
 import platform
 import shutil
@@ -88,7 +89,24 @@ def install() -> Path:
         raise AnvilMissing(f"npm could not install anvil: {error}") from error
     if done.returncode != 0 or not os.access(binary, os.X_OK):
         raise AnvilMissing(f"npm could not install anvil (exit code {done.returncode}): {done.stderr.strip()[-500:]}")
+    pinned, found = _integrity(Path(contracts.__file__).parent), _integrity(target / "node_modules")
+    if pinned is not None and found != pinned:
+        shutil.rmtree(target)
+        raise AnvilMissing(
+            f"the registry gave another {package()} {VERSION} than the one that is pinned ({found}, not {pinned}); it "
+            "was removed again"
+        )
     return binary
+
+
+def _integrity(folder: Path) -> str | None:
+    """Give the hash of anvil's package that a lock file of npm names; None where it names none."""
+    for name in ("package-lock.json", ".package-lock.json"):
+        if (folder / name).exists():
+            packages = json.loads((folder / name).read_bytes())["packages"]
+            integrity = packages.get(f"node_modules/{package()}", {}).get("integrity")
+            return None if integrity is None else str(integrity)
+    return None
 
 
 def _npm() -> list[str]:

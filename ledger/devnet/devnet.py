@@ -3,7 +3,6 @@
 import hashlib
 import os
 import secrets
-import shutil
 import socket
 import tempfile
 import threading
@@ -40,7 +39,7 @@ class Devnet:
         self.chain_id = chain_id
         self._port = port
         self._binary = anvil
-        self._socket_path = _socket_path(folder)
+        self._socket_path = _socket_path(folder, "chain.ipc")
         self._run: _Run | None = None
 
     @classmethod
@@ -115,10 +114,10 @@ class _Run:
         with ExitStack() as stack:
             journal = Journal(folder / "chain.jsonl", chain_id, _new_genesis_time())
             stack.callback(journal.close)
-            private = Path(tempfile.mkdtemp(prefix="swarm-"))
-            stack.callback(shutil.rmtree, private, ignore_errors=True)
-            log.unlink(missing_ok=True)
-            inside = private / "anvil.ipc"
+            inside = _socket_path(folder, "anvil.ipc")
+            stack.callback(inside.unlink, missing_ok=True)
+            for old in (log, inside):
+                old.unlink(missing_ok=True)
             self.anvil = Anvil(binary, _arguments(chain_id, journal.genesis_time, inside), log)
             stack.callback(self.anvil.kill)
             rpc = connect(f"ipc://{inside}")
@@ -184,9 +183,9 @@ def _free_port() -> int:
         return port
 
 
-def _socket_path(folder: Path) -> Path:
-    """Give the path of the socket: in the folder where the system allows so long a path, else in a short one."""
-    path = folder.absolute() / "chain.ipc"
+def _socket_path(folder: Path, name: str) -> Path:
+    """Give the path of a socket: in the folder where the system allows so long a path, else in a short one."""
+    path = folder.absolute() / name
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
     short = Path(tempfile.gettempdir(), f"swarm-devnet-{os.getuid()}")

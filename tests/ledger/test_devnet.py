@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ledger_world import TERMS, account, found
 
+import contracts
 from ledger.account import Account
 from ledger.client import Ledger
 from ledger.devnet import Devnet, anvil, find_anvil
@@ -254,9 +255,10 @@ def test_a_transaction_that_waits_for_another_nonce_is_mined_after_it_also_over_
 
 
 def test_transactions_that_do_not_fit_into_one_block_get_into_the_next(own_devnet: Devnet) -> None:
-    """Each asks for more than a third of a block's gas."""
+    """Each loops until it has used 12 million gas up, and a block has 30 million."""
+    loop = bytes.fromhex("5b600056")
     rpcs = [own_devnet.rpc() for _ in range(6)]
-    raws = [data(account(20 + n).sign(4711, 0, account(1).address, b"", 12_000_000).raw) for n in range(6)]
+    raws = [data(account(20 + n).sign(4711, 0, None, loop, 12_000_000).raw) for n in range(6)]
     with ThreadPoolExecutor(6) as pool:
         receipts = list(pool.map(lambda rpc, raw: rpc.call("eth_sendRawTransactionSync", raw), rpcs, raws))
     per_block = Counter(receipt["blockNumber"] for receipt in receipts)
@@ -338,16 +340,31 @@ def test_without_anvil_the_line_to_type_is_given(monkeypatch: pytest.MonkeyPatch
     assert find_anvil() == cached
 
 
+def fake_npm(tmp_path: Path, integrity: str | None) -> Path:
+    """Write an npm that puts a program where anvil belongs, and give its path."""
+    npm, modules = tmp_path / "npm", cache_folder() / "node_modules"
+    binary = modules / package() / "bin" / "anvil"
+    lock = json.dumps({"packages": {f"node_modules/{package()}": {"integrity": integrity}}})
+    npm.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nmkdir -p {binary.parent}\n: > {binary}\nchmod +x {binary}\n'
+        f"echo '{lock}' > {modules}/.package-lock.json\n"
+    )
+    npm.chmod(0o755)
+    return npm
+
+
+def pinned() -> str | None:
+    lock = json.loads((Path(contracts.__file__).parent / "package-lock.json").read_bytes())
+    integrity: str | None = lock["packages"][f"node_modules/{package()}"].get("integrity")
+    return integrity
+
+
 def test_installing_asks_npm_for_the_pinned_package_without_its_scripts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    npm = tmp_path / "npm"
+    npm = fake_npm(tmp_path, pinned())
     binary = cache_folder() / "node_modules" / package() / "bin" / "anvil"
-    npm.write_text(
-        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nmkdir -p {binary.parent}\n: > {binary}\nchmod +x {binary}\n'
-    )
-    npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert anvil.install() == binary
     asked = (tmp_path / "asked").read_text()
@@ -355,6 +372,17 @@ def test_installing_asks_npm_for_the_pinned_package_without_its_scripts(
     assert f"{package()}@{anvil.VERSION}" in asked
     npm.unlink()
     assert anvil.install() == binary  # it is there
+
+
+def test_another_package_than_the_pinned_one_is_removed_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if pinned() is None:
+        pytest.skip("the lock file pins no package for this machine")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fake_npm(tmp_path, "sha512-other")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(AnvilMissing, match="sha512-other"):
+        anvil.install()
+    assert not cache_folder().exists()
 
 
 def test_a_failed_installation_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
