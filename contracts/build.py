@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -35,7 +36,7 @@ class CompilerMissingError(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"no solc {SOLC_VERSION} here: run `npm install --no-save --ignore-scripts` in {HERE}, or "
+            f"no solc {SOLC_VERSION} here: run `npm ci --ignore-scripts` in {HERE} (it needs Node.js), or "
             f"`python -m solcx.install v{SOLC_VERSION}`, or set SWARM_SOLC to the path of one"
         )
 
@@ -55,7 +56,7 @@ def find_solc() -> Path:
         return Path(solcx.install.get_executable(SOLC_VERSION))
     except SolcNotInstalled:
         pass
-    if (HERE / "node_modules" / "solc").is_dir():
+    if (HERE / "node_modules" / "solc").is_dir() and shutil.which("node"):
         return HERE / "solc-wasm.js"
     raise CompilerMissingError
 

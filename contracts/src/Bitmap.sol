@@ -32,7 +32,7 @@ library Bitmap {
     /// @notice The k-th seat of a set, from the lowest, counted from 0; k must be below `count(set)`.
     /// @dev Eight halvings: the seat is in the lower half where that holds more than k seats, else in the upper one.
     function select(uint256 set, uint256 k) internal pure returns (uint8) {
-        uint256 seat;
+        uint256 seat = 0;
         unchecked {
             for (uint256 width = 128; width != 0; width >>= 1) {
                 uint256 below = count(set & ((uint256(1) << width) - 1));

@@ -64,6 +64,7 @@ contract Consortium is IConsortium {
             if (account == address(0)) revert ConsortiumInvalidAccount(account);
             if (isMember(account)) revert ConsortiumAlreadyMember(account);
             _checkText(bytes(founders[i].name).length, MAX_NAME);
+            // slither-disable-next-line costly-loop : once in a consortium's life, over the founders that pay for it
             _admit(account, founders[i].name);
         }
     }

@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Bitmap} from "./Bitmap.sol";
 import {Election} from "./Election.sol";
+import {IConsortium} from "./IConsortium.sol";
 import {IStudy} from "./IStudy.sol";
 import {StudyRounds} from "./StudyRounds.sol";
 
@@ -17,7 +18,7 @@ abstract contract StudyLifecycle is StudyRounds {
 
     /// @inheritdoc IStudy
     function propose(bytes calldata spec, Terms calldata terms) external returns (uint256 study) {
-        consortium.seatOf(msg.sender); // reverts where the sender is no member
+        if (!consortium.isMember(msg.sender)) revert IConsortium.ConsortiumNotMember(msg.sender);
         if (spec.length == 0 || spec.length > MAX_SPECIFICATION) {
             revert StudyInvalidSpecification(spec.length, MAX_SPECIFICATION);
         }

@@ -2,7 +2,6 @@
 pragma solidity ^0.8.28;
 
 import {IStudy} from "../src/IStudy.sol";
-import {Study} from "../src/Study.sol";
 import {Studies} from "./support/Studies.sol";
 import {vm} from "./support/Vm.sol";
 
@@ -11,20 +10,20 @@ import {vm} from "./support/Vm.sol";
 /// forge-config: default.isolate = true
 contract GasTest is Studies {
     function test_gas_4_sites() public {
-        measure(4, "4 sites");
+        measure(4, "4-sites");
     }
 
     function test_gas_16_sites() public {
-        measure(16, "16 sites");
+        measure(16, "16-sites");
     }
 
     function test_gas_64_sites() public {
-        measure(64, "64 sites");
+        measure(64, "64-sites");
     }
 
     function measure(uint256 n, string memory group) private {
         found(n);
-        study = new Study(consortium);
+        deployStudy();
         membership(n, group);
 
         IStudy.Terms memory terms = defaultTerms();

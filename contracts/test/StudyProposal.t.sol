@@ -4,14 +4,13 @@ pragma solidity ^0.8.28;
 import {Election} from "../src/Election.sol";
 import {IConsortium} from "../src/IConsortium.sol";
 import {IStudy} from "../src/IStudy.sol";
-import {Study} from "../src/Study.sol";
 import {Studies} from "./support/Studies.sol";
 import {vm} from "./support/Vm.sol";
 
 contract StudyProposeTest is Studies {
     function setUp() public {
         found(4);
-        study = new Study(consortium);
+        deployStudy();
     }
 
     function refused(IStudy.Terms memory terms, string memory field) private {

@@ -3,7 +3,6 @@ pragma solidity ^0.8.28;
 
 import {Bitmap} from "../../src/Bitmap.sol";
 import {IStudy} from "../../src/IStudy.sol";
-import {Study} from "../../src/Study.sol";
 import {Studies} from "../support/Studies.sol";
 import {vm, Vm} from "../support/Vm.sol";
 import {Auditor} from "./Auditor.sol";
@@ -24,7 +23,7 @@ contract Swarm is Studies, Auditor {
         vm.recordLogs();
         found(FOUNDERS);
         audit(vm.getRecordedLogs());
-        study = new Study(consortium);
+        deployStudy();
         begin();
     }
 

@@ -6,6 +6,7 @@ import {IConsortium} from "../../src/IConsortium.sol";
 import {vm} from "./Vm.sol";
 
 /// @title A consortium to test with: site `i` holds seat `i`.
+/// @dev Deploys what the default profile compiled; `new` would take the unoptimised build that tests are compiled with.
 abstract contract Consortia {
     uint16 internal constant TWO_THIRDS = 6667;
     uint32 internal constant MOTION_SECONDS = 1 days;
@@ -27,7 +28,8 @@ abstract contract Consortia {
     function found(uint256 n) internal {
         vm.warp(1_700_000_000);
         vm.roll(1000);
-        consortium = new Consortium(founders(n), TWO_THIRDS, MOTION_SECONDS);
+        bytes memory arguments = abi.encode(founders(n), TWO_THIRDS, MOTION_SECONDS);
+        consortium = Consortium(vm.deployCode("out/Consortium.sol/Consortium.json", arguments));
     }
 
     /// @dev Admits a site by the votes of the members in the seats 0, 1, 2...

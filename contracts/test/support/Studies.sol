@@ -38,10 +38,14 @@ abstract contract Studies is Consortia {
         });
     }
 
+    function deployStudy() internal {
+        study = Study(vm.deployCode("out/Study.sol/Study.json", abi.encode(consortium)));
+    }
+
     /// @dev Founds a consortium of n sites and proposes a study; site 0 is the proposer.
     function proposed(uint256 n, IStudy.Terms memory terms) internal {
         found(n);
-        study = new Study(consortium);
+        deployStudy();
         vm.prank(site(0));
         id = study.propose(SPEC, terms);
     }

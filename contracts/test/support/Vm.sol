@@ -14,6 +14,7 @@ interface Vm {
     function chainId(uint256 id) external;
     function setBlockhash(uint256 number, bytes32 hash) external;
     function prank(address sender) external;
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function etch(address target, bytes calldata code) external;
     function label(address account, string calldata name) external;
 
