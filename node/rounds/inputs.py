@@ -9,6 +9,7 @@ import trio
 from node.errors import StorageError
 from node.network.errors import BlobUnusable, PullFailed
 from node.network.port import Address, Network
+from node.rounds.stopwatch import Activity, Stopwatch
 from swarm.blobs import BlobStore, damaged_chunks
 from swarm.errors import BlobError, BlobInvalid, BlobMissing
 from swarm.manifest import layout_elements
@@ -25,11 +26,12 @@ class Inputs:
     Whatever goes wrong with this site's own disk is a StorageError, and never a finding about another site.
     """
 
-    def __init__(self, network: Network, store: BlobStore, rule: MergeRule, columns: int) -> None:
+    def __init__(self, network: Network, store: BlobStore, rule: MergeRule, columns: int, stopwatch: Stopwatch) -> None:
         self._network = network
         self._store = store
         self._rule = rule
         self._columns = columns
+        self._stopwatch = stopwatch
         # A blob may be committed in the statistics round and again in a later one, where it is no update.
         self._findings: dict[tuple[bytes, bool], Exclusion | None] = {}
         self._busy: dict[bytes, trio.Lock] = {}
@@ -93,7 +95,8 @@ class Inputs:
             except BlobInvalid:  # it was whole when it came: the disk has damaged it since
                 self.forget(blob)
         try:
-            await self._network.pull(blob, sources, max_bytes=self._size(round_number))
+            with self._stopwatch.on(Activity.TRANSFER):
+                await self._network.pull(blob, sources, max_bytes=self._size(round_number))
         except BlobUnusable:
             return Exclusion.MALFORMED
         except PullFailed:
@@ -108,7 +111,8 @@ class Inputs:
                 check = partial(check_moments, self._store, blob, self._columns)
             else:
                 check = partial(check_input, self._store, blob, self._rule)
-            self._findings[known] = await trio.to_thread.run_sync(check)
+            with self._stopwatch.on(Activity.VERIFICATION):
+                self._findings[known] = await trio.to_thread.run_sync(check)
         return self._findings[known]
 
     def _size(self, round_number: int) -> int:

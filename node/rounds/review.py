@@ -10,6 +10,7 @@ from ledger.types import Commitment
 from node.errors import StorageError
 from node.network.port import Address
 from node.rounds.inputs import Inputs
+from node.rounds.stopwatch import Activity, Stopwatch
 from swarm.blobs import BlobStore
 from swarm.merge import Exclusion, MergeRule, Objection, merge_updates
 from swarm.moments import merge_moments
@@ -66,10 +67,11 @@ class Search:
 class Reviewer:
     """Merges and verifies the rounds of one study, from blobs alone."""
 
-    def __init__(self, inputs: Inputs, store: BlobStore, rule: MergeRule) -> None:
+    def __init__(self, inputs: Inputs, store: BlobStore, rule: MergeRule, stopwatch: Stopwatch) -> None:
         self._inputs = inputs
         self._store = store
         self._rule = rule
+        self._stopwatch = stopwatch
 
     async def gather(self, number: int, entries: tuple[Entry, ...], give_up: float) -> Gathered:
         """Fetch and check every committed input, from its owner or from any other committer that has it.
@@ -109,7 +111,9 @@ class Reviewer:
             objection = _object(merged, reasons, await self._search(number, searches))
             if objection is not None:
                 return objection
-            return True if await self.merge(number, base, merged) == published.output else Objection.WRONG_OUTPUT
+            with self._stopwatch.on(Activity.VERIFICATION):
+                output = await self.merge(number, base, merged)
+            return True if output == published.output else Objection.WRONG_OUTPUT
 
         verdict = await recompute()
         if verdict is Objection.WRONG_OUTPUT:

@@ -23,6 +23,8 @@ from node.rounds import decide as do
 from node.rounds.inputs import Inputs
 from node.rounds.review import Entry, Published, Reviewer
 from node.rounds.situation import Findings, base_of, entries, moments_of, situation, upcoming
+from node.rounds.stopwatch import Activity, Stopwatch
+from node.rounds.timing import RoundTiming
 from node.study_folder import StudyFolder, UpdateRecord
 from node.trainer import Trainer
 from swarm.blobs import BlobStore
@@ -68,13 +70,15 @@ class StudyRunner:
         self._trainer = trainer
         self._reveals = reveals
         rule = spec.merge_rule(site.store.manifest(spec.initial).tensors)
-        self._inputs = Inputs(site.network, site.store, rule, spec.data.columns)
-        self._reviewer = Reviewer(self._inputs, site.store, rule)
+        self._stopwatch = Stopwatch()
+        self._inputs = Inputs(site.network, site.store, rule, spec.data.columns, self._stopwatch)
+        self._reviewer = Reviewer(self._inputs, site.store, rule, self._stopwatch)
         self._findings = Findings()
         self._training_seconds = 0.0
         self._training_since: float | None = None
         self._retained_from = 0 if spec.data.standardise else 1
         self._log = log.get().bind(study=study)
+        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, self._log)
         folder.forget_updates(lambda blob: not site.store.has(blob))
 
     @property
@@ -86,6 +90,7 @@ class StudyRunner:
         """Take part until the study is finished or aborted."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._prefetch)
+            nursery.start_soon(self._timing.follow, self._chain)
             pause = RETRY_SECONDS
             while self.state.status is Status.RUNNING:
                 action = self._decide()
@@ -97,6 +102,7 @@ class StudyRunner:
                     if await self._perform_while_current(action, pause)
                     else min(2 * pause, MAX_RETRY_SECONDS)
                 )
+            self._timing.tell()
             nursery.cancel_scope.cancel()
 
     def _decide(self) -> do.Action:
@@ -161,7 +167,8 @@ class StudyRunner:
         ledger, study = self._chain.ledger, self._study
         match action:
             case do.Train(basis):
-                await self._train(basis)
+                with self._stopwatch.on(Activity.TRAINING):
+                    await self._train(basis)
             case do.Commit(basis, attempt):
                 commitment = await self._commitment(basis)
                 await self._submit("committed", action, partial(ledger.commit, study, basis.round, attempt, commitment))
@@ -190,7 +197,8 @@ class StudyRunner:
                 pass
 
     async def _submit(self, event: str, action: do.Action, send: Callable[[], Receipt]) -> None:
-        receipt = await self._chain.submit(send)
+        with self._stopwatch.on(Activity.LEDGER):
+            receipt = await self._chain.submit(send)
         self._log.info(event, tx=receipt.tx.hex(), gas=receipt.gas_used, **_fields(action))
 
     async def _train(self, basis: do.Basis) -> None:
@@ -234,7 +242,8 @@ class StudyRunner:
             return
         sources = [site for site in self.state.sites if site != self._site.address]
         try:
-            await self._site.network.pull(blob, sources, max_bytes=self._inputs.output_bytes)
+            with self._stopwatch.on(Activity.TRANSFER):
+                await self._site.network.pull(blob, sources, max_bytes=self._inputs.output_bytes)
         except (BlobError, OSError) as error:
             raise StorageError(
                 f"the {what} of round {number} can't be kept on this site's own disk: {error}"
@@ -245,7 +254,8 @@ class StudyRunner:
         update = self._folder.update(basis)
         if update is None:
             raise NodeError(f"the update of round {basis.round} is gone from the disk")
-        seen = await self._chain.read(self._chain.ledger.head)
+        with self._stopwatch.on(Activity.LEDGER):
+            seen = await self._chain.read(self._chain.ledger.head)
         link = self.state.sites[self._site.address].link
         return Commitment(
             blob=update.blob,
@@ -265,7 +275,8 @@ class StudyRunner:
         if len(gathered.merged) < needed:
             raise NodeError(f"only {len(gathered.merged)} of the needed {needed} inputs are fit to be merged")
         base = await self._base(action.round)
-        output = await self._reviewer.merge(action.round, base, gathered.merged)
+        with self._stopwatch.on(Activity.MERGE):
+            output = await self._reviewer.merge(action.round, base, gathered.merged)
         self._findings.note(action.round, action.attempt, action.term, output, True)
         await self._submit(
             "published",
