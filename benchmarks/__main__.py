@@ -1,0 +1,5 @@
+"""`python -m benchmarks`, which is `make bench`."""
+
+from benchmarks.rounds import main
+
+main()
