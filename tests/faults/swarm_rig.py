@@ -1,10 +1,11 @@
 """A whole swarm of real processes for one test: a devnet, sites, a short study, and what must come of it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ledger.client import Ledger
 from ledger.devnet import Devnet
@@ -112,22 +113,25 @@ def swarm(
     sites: int = 4,
     options: Callable[[str], Sequence[str]] = lambda name: (),
     command: Sequence[str] | None = None,
+    commands: Mapping[str, Sequence[str]] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
     min_sites: int = 3,
     **limits: int,
 ) -> Iterator[Rig]:
     """Start a swarm; `options` are given to each site's process by name, `command` replaces `swarm-node run`.
 
-    `limits` are time limits of the study's rounds, in seconds.
+    `commands` and `configs` are for some sites only, by name: another program, and settings of their configuration.
+    `limits` are time limits of the study's rounds, in seconds, and how many rounds updates are retained.
     """
     spec = specification(rounds, min_sites, **limits)
     with ExitStack() as stack:
         devnet = stack.enter_context(Devnet.start(folder / "chain"))
-        plans = [SitePlan(f"site-{index + 1}", source(index, sites)) for index in range(sites)]
+        names = [f"site-{index + 1}" for index in range(sites)]
+        plans = [SitePlan(name, source(index, sites), (configs or {}).get(name)) for index, name in enumerate(names)]
         scene = set_up(folder, devnet.ipc, spec, plans)
         processes = [SiteProcess(home.name, home, options(home.name)) for home in scene.homes]
-        if command is not None:
-            for process in processes:
-                process.command = command
+        for process in processes:
+            process.command = (commands or {}).get(process.name, command or process.command)
         cluster = stack.enter_context(Cluster(processes))
         ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)
