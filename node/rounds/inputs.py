@@ -58,16 +58,16 @@ class Inputs:
                 self._busy.pop(blob, None)
 
     async def insist(
-        self, blob: bytes, round_number: int, sources: Sequence[Address], give_up: float
+        self, blob: bytes, round_number: int, sources: Sequence[Address], give_up: float, *, retry: bool = True
     ) -> Exclusion | None:
-        """Fetch with retries for as long as `give_up` seconds; what is here is checked however long that takes."""
+        """Fetch, with retries, for as long as `give_up` seconds; what is here is checked however long that takes."""
         if self.holds(blob):
             finding = await self.fetch(blob, round_number, sources)
             if finding is not Exclusion.UNREACHABLE:
                 return finding
         pause = RETRY_SECONDS
         with trio.move_on_after(give_up):
-            while (finding := await self.fetch(blob, round_number, sources)) is Exclusion.UNREACHABLE:
+            while (finding := await self.fetch(blob, round_number, sources)) is Exclusion.UNREACHABLE and retry:
                 await trio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
             return finding

@@ -58,10 +58,11 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Whom to ask for an input, and for how many seconds."""
+    """Whom to ask for an input, for how many seconds, and whether again and again."""
 
     sources: list[Address]
     give_up: float
+    retry: bool = True
 
 
 class Reviewer:
@@ -131,7 +132,7 @@ class Reviewer:
         async def find(entry: Entry, search: Search) -> None:
             try:
                 findings[entry] = await self._inputs.insist(
-                    entry.commitment.blob, number, search.sources, search.give_up
+                    entry.commitment.blob, number, search.sources, search.give_up, retry=search.retry
                 )
             except StorageError as error:
                 failures.append(error)
@@ -150,7 +151,7 @@ def _second_look(entry: Entry, reason: int, entries: tuple[Entry, ...], leader: 
     if reason == Exclusion.UNREACHABLE:
         # Not at its owner's: who serves an input only after the leader has given it up must not void that leader.
         others = [source for source in _sources(entry, entries, leader) if source not in (entry.site, leader)]
-        return Search(others, REFETCH_SECONDS)
+        return Search(others, REFETCH_SECONDS, retry=False)
     # A malformed blob can't be kept, so only its owner could show it; any other fault the leader can show.
     patience = REFETCH_SECONDS if reason == Exclusion.MALFORMED else give_up
     return Search(_sources(entry, entries, leader), patience)
