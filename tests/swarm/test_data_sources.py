@@ -204,6 +204,25 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
     assert "not a NumPy archive" in refusal({"source": "npz", "path": str(path)})
 
 
+def test_oversized_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("swarm.data.arrays.MAX_ROWS", 19)
+    assert "x has more than 19 records" in refusal(npz_file(tmp_path, x=X, y=Y))
+    monkeypatch.setattr("swarm.data.arrays.MAX_ARCHIVE_BYTES", 100)
+    assert "at most 100 are read" in refusal(npz_file(tmp_path, x=X, y=Y))
+    monkeypatch.setattr("swarm.data.table.MAX_ROWS", 3)
+    assert "has more than 3 rows" in refusal(csv_file(tmp_path, *GOOD))
+    monkeypatch.setattr("swarm.data.table.MAX_FILE_BYTES", 10)
+    assert "at most 10 are read" in refusal(csv_file(tmp_path, *GOOD))
+
+
+def test_tables_and_arrays_are_not_taken_for_each_other(tmp_path):
+    assert "give an NPZ file" in refusal(csv_file(tmp_path, *GOOD), image_spec())
+    regression = tiny_spec(study={"task": "regression"}, data={"classes": []})
+    assert "not of numbers" in refusal(npz_file(tmp_path, x=X, y=np.where(Y, "yes", "no")), regression)
+    sharded = {**npz_file(tmp_path, x=X, y=Y), "shard": 0, "shards": 2}
+    assert "only the records of a classification" in refusal(sharded, regression)
+
+
 def test_a_regression_takes_numbers(tmp_path):
     spec = tiny_spec(study={"task": "regression"}, data={"classes": []})
     source = csv_file(tmp_path, *[f"{row},1,{row / 4}" for row in range(12)])
@@ -267,6 +286,17 @@ def test_a_heart_disease_folder_without_files_is_refused(tmp_path):
     assert "can't read" in refusal(source, draft("heart-disease"))
     assert "no complete records" in refusal(heart_file(tmp_path, "?" + ",?" * 13), draft("heart-disease"))
     assert "the study's classes must be" in refusal(heart_file(tmp_path, HEART_ROW.format(0)))
+
+
+def test_what_is_not_the_uci_file_is_refused(tmp_path, monkeypatch):
+    source = heart_file(tmp_path, HEART_ROW.format(0), "", HEART_ROW.format(1))
+    path = tmp_path / "processed.va.data"
+    assert "the training part has 1 records" in refusal(source, draft("heart-disease"))
+    path.write_bytes(b"\xff\x00")
+    assert "it isn't plain text" in refusal(source, draft("heart-disease"))
+    monkeypatch.setattr("swarm.data.heart_disease.MAX_BYTES", 100)
+    path.write_text("1," * 100)
+    assert "more than 100 bytes" in refusal(source, draft("heart-disease"))
 
 
 def test_a_dataset_refuses_what_does_not_fit():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from learning_samples import image_dataset, image_spec, tiny_site, tiny_sites, tiny_spec
 
-from swarm.data import Part, SiteData
-from swarm.errors import MergeError, UpdateError
+from swarm.data import Dataset, Part, SiteData
+from swarm.errors import MergeError, TrainingError, UpdateError
 from swarm.folder_store import FolderStore
 from swarm.manifest import BlobKind
 from swarm.memory_store import MemoryStore
@@ -105,7 +105,7 @@ def test_a_model_with_batch_norm_trains_and_merges_its_statistics():
 
 def test_images_train_as_a_study():
     spec = image_spec(training={"rounds": 6, "local_epochs": 4, "learning_rate": 0.05})
-    sites = {str(n): SiteData(image_dataset(24, n), image_dataset(12, n + 9, Part.TEST)) for n in range(2)}
+    sites = {str(number): image_site(number) for number in range(2)}
     simulation = run(spec, sites)
     assert Site(spec, sites["0"], simulation.store).evaluate(simulation.final_model, simulation.moments).auc > 0.9
 
@@ -150,6 +150,29 @@ def test_too_few_records_let_nothing_leave():
     with pytest.raises(UpdateError, match="40 records"):
         site.train(1, base, agreed)
     assert store.blobs() == before
+
+
+def test_models_and_statistics_of_another_study_are_refused():
+    store = MemoryStore()
+    other = run(image_spec(training={"rounds": 1}), {str(n): image_site(n) for n in range(2)}, store=store)
+    agreed = run(tiny_spec(), tiny_sites(), store=store)
+    site = Site(tiny_spec(), tiny_site(), store)
+    with pytest.raises(TrainingError, match="isn't one of this study's architecture"):
+        site.train(1, other.final_model, agreed.moments)
+    narrow = Site(tiny_spec(data={"features": ["a"]}), one_column(), store)
+    first = narrow.initial()
+    with pytest.raises(TrainingError, match="not those of this study's columns"):
+        narrow.train(1, first, agreed.moments)
+
+
+def one_column():
+    data = tiny_site()
+    parts = [Dataset(part.features[:, :1].copy(), part.labels, ("a",), part.part) for part in (data.train, data.test)]
+    return SiteData(*parts)
+
+
+def image_site(number):
+    return SiteData(image_dataset(24, number), image_dataset(12, number + 9, Part.TEST))
 
 
 def test_the_watcher_sees_each_round():
