@@ -167,7 +167,9 @@ class _Delivery:
     def _refused(self, refusal: RpcRefused) -> RawReceipt | None:
         """Find out what a refusal means for this transaction."""
         if _says(refusal, "already known", "already imported", "known transaction"):
-            self._left, self._accepted_at = True, self._sender._clock()
+            if not self._left:  # signatures are deterministic: another process of this key sent the very same call
+                raise _NonceTakenError from refusal
+            self._accepted_at = self._sender._clock()
             return None
         if _says(refusal, "nonce too low", "underpriced", "nonce below", "old nonce"):
             if not self._left:

@@ -20,8 +20,12 @@ _MACHINES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "ar
 _INSTALL_SECONDS: Final = 300
 _KILL_SECONDS: Final = 5
 # The shell holds anvil on a leash: when the other end of its standard input closes, because we stopped or were killed,
-# it kills anvil. PR_SET_PDEATHSIG would follow the thread that started anvil, not the process, and only on Linux.
-_LEASH: Final = 'trap "" INT TERM HUP; "$@" </dev/null >&2 & echo $!; exec >/dev/null; read _; kill -KILL $!; wait'
+# anvil is killed; when anvil ends, so does the shell. PR_SET_PDEATHSIG would follow the thread that started anvil, not
+# the process, and exists on Linux alone.
+_LEASH: Final = (
+    'trap "" INT TERM HUP; exec 3<&0; "$@" 3<&- </dev/null >&2 & anvil=$!; echo $anvil; exec >/dev/null; '
+    "(read _ <&3; kill -KILL $anvil) & wait $anvil; kill -KILL $!"
+)
 
 
 def package() -> str:
@@ -146,12 +150,8 @@ class Anvil:
         self.pid = int(self._leash.stdout.readline())
 
     def is_running(self) -> bool:
-        """Say whether anvil is there; false as soon as it has ended."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return not _is_zombie(self.pid)
+        """Say whether anvil is there."""
+        return self._leash.poll() is None
 
     def last_words(self) -> str:
         """Give the end of what anvil wrote."""
@@ -163,15 +163,7 @@ class Anvil:
             if pipe is not None:
                 pipe.close()
         try:
-            self._leash.wait(_KILL_SECONDS)  # it kills anvil and reaps it: nobody else might
+            self._leash.wait(_KILL_SECONDS)  # it has anvil killed and reaps it: nobody else might
         except subprocess.TimeoutExpired:
             os.killpg(self._leash.pid, signal.SIGKILL)
             self._leash.wait()
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] == "Z"

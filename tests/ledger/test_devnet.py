@@ -178,6 +178,15 @@ def test_anvil_does_not_outlive_a_process_that_was_killed(tmp_path: Path, kill: 
         assert devnet.is_running
 
 
+def test_anvil_does_not_outlive_its_leash(tmp_path: Path) -> None:
+    with Devnet.start(tmp_path) as devnet:
+        pid = devnet.pid
+        os.kill(os.getpgid(pid), signal.SIGKILL)  # the leash leads anvil's process group
+        devnet.restart()
+        wait_gone(pid)
+        assert devnet.is_running
+
+
 def test_chain_time_moves_on_demand_and_stays_moved(tmp_path: Path) -> None:
     def now(devnet: Devnet) -> int:
         return int(devnet.rpc().call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)

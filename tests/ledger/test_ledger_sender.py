@@ -150,6 +150,25 @@ def test_two_processes_with_one_key_both_get_through() -> None:
     assert target.executed == {bytes([number]): 1 for number in range(6)}
 
 
+def test_two_processes_that_say_the_same_are_heard_twice() -> None:
+    """Their first transactions are the same bytes, since signatures are deterministic."""
+    target, clock = Target(), Clock()
+    chain = MemoryChain(execute=target, automine=False, waits=False)
+    rival = KEY.sign(1, 0, TARGET, b"same", 50_000)
+    stale = iter(["0x0"])
+
+    class Late(MemoryChain):
+        def call(self, method: str, *params: Any) -> Any:
+            if method == "eth_getTransactionCount" and (nonce := next(stale, None)) is not None:
+                chain.call("eth_sendRawTransaction", "0x" + rival.raw.hex())
+                return nonce
+            return chain.call(method, *params)
+
+    clock.at = {1.0: chain.mine}
+    signed, _ = sender(Late(), clock).send(TARGET, b"same", 50_000)
+    assert (signed.nonce, target.executed[b"same"]) == (1, 2)
+
+
 def test_a_nonce_that_another_process_used_while_ours_was_on_its_way_is_reported_as_lost() -> None:
     target, clock = Target(), Clock()
     chain = MemoryChain(execute=target)
