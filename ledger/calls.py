@@ -8,7 +8,7 @@ from contracts.artifacts import ContractName
 from ledger import abi
 from ledger.account import Account, SignedTransaction
 from ledger.deployment import Deployment
-from ledger.errors import ChainMismatch, ContractError, LedgerError, RpcRefused, TransactionFailed
+from ledger.errors import ChainMismatch, ContractError, LedgerError, RpcError, TransactionFailed
 from ledger.events import Event, decode_log
 from ledger.rpc import Rpc, block_header, data, eth_call, quantity
 from ledger.sender import RawReceipt, Sender
@@ -71,7 +71,7 @@ class Calls:
         signed, receipt = self._sender.send(to, call, gas)
         if int(receipt["status"], 16) == 0:
             raise self._reason(signed, receipt, {"to": to, "data": data(call), "gas": quantity(gas)})
-        events = tuple(self._events(receipt))
+        events = tuple(self._events(receipt, self._sender))
         if not events:
             raise ChainMismatch(
                 f"{function} was mined and {to} recorded nothing: no contract of ours is there; was the chain reset?"
@@ -94,11 +94,12 @@ class Calls:
         """Read a block's timestamp."""
         return int(block_header(self.rpc, quantity(block))["timestamp"], 16)
 
-    def _events(self, receipt: RawReceipt) -> list[Event]:
+    def _events(self, receipt: RawReceipt, sender: Sender) -> list[Event]:
         ours = {self.deployment.consortium.lower(), self.deployment.study.lower()}
         logs = [log for log in receipt["logs"] if log["address"].lower() in ours]
         known = bool(logs) and logs[0].get("blockTimestamp") is not None
-        timestamp = None if known or not logs else self.timestamp_of(int(receipt["blockNumber"], 16))
+        number = int(receipt["blockNumber"], 16)
+        timestamp = None if known or not logs else sender.read(lambda: self.timestamp_of(number))
         return [self.decode(log, timestamp) for log in logs]
 
     def _reason(self, signed: SignedTransaction, receipt: RawReceipt, call: dict[str, str]) -> LedgerError:
@@ -113,7 +114,7 @@ class Calls:
                 eth_call(self.rpc, call, when)
             except ContractError as error:
                 return type(error)(*error.values, tx=signed.hash)
-            except RpcRefused:
+            except RpcError:
                 continue
         return TransactionFailed(
             f"transaction {data(signed.hash)} reverted in block {block}, and does not when it is called again",

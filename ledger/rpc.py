@@ -19,7 +19,7 @@ from ledger.transport import HttpTransport, IpcTransport, Transport
 
 DEFAULT_TIMEOUT: Final = 30.0
 MAX_RESPONSE_BYTES: Final = 64 << 20
-_WRITES: Final = frozenset({"eth_sendRawTransaction", "eth_sendRawTransactionSync"})
+_WRITES: Final = ("eth_send", "evm_", "anvil_")
 
 
 class Rpc(Protocol):
@@ -49,7 +49,7 @@ class NodeRpc:
         """Call a method and give its result; raises RpcRefused for an error answer, RpcUnreachable for none."""
         number = next(self._ids)
         request = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
-        answer = self._transport.exchange(request, again=method not in _WRITES and not method.startswith("evm_"))
+        answer = self._transport.exchange(request, again=not method.startswith(_WRITES))
         try:
             reply = json.loads(answer)
         except ValueError as error:

@@ -8,7 +8,7 @@ transaction that no node can have kept.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ledger.account import Account, SignedTransaction
 from ledger.errors import RpcRefused, RpcUnreachable, TransactionLost, TransactionTimeout
@@ -16,6 +16,7 @@ from ledger.rpc import Rpc, data
 from ledger.types import Address
 
 RawReceipt = Mapping[str, Any]
+_Answer = TypeVar("_Answer")
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _RESEND_AFTER: Final = 5.0
@@ -93,6 +94,18 @@ class Sender:
             f"{self.account.address}; stop it",
             signed.hash,
         )
+
+    def read(self, question: Callable[[], _Answer]) -> _Answer:
+        """Ask as patiently as a send does: what was mined must not be reported as unreachable."""
+        begun, pause = self._clock(), _FIRST_PAUSE
+        while True:
+            try:
+                return question()
+            except RpcUnreachable:
+                if self._clock() - begun > self._timeout or self.is_closed:
+                    raise
+            self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     @property
     def is_closed(self) -> bool:

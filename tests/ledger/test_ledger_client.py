@@ -9,7 +9,7 @@ from ledger_world import SPEC, SPEC_HASH, TERMS, World, account, hash_chain
 
 from ledger import reverts
 from ledger.client import Ledger
-from ledger.errors import ContractError, LedgerError, RpcRefused, TransactionFailed
+from ledger.errors import ContractError, LedgerError, RpcRefused, RpcUnreachable, TransactionFailed
 from ledger.events import MotionClosed, MotionOpened, SiteAdmitted, SiteRemoved, StudyProposed, VoteCast
 from ledger.memory import MemoryChain
 from ledger.rpc import Rpc, connect
@@ -202,6 +202,28 @@ def test_a_node_that_refuses_to_say_why_is_no_reason_to_fail_otherwise(world: Wo
         Ledger(Silent(world.devnet.rpc()), world.deployment, account(78)).leave()
     with pytest.raises(RpcRefused, match="missing trie node"):
         Ledger(Silent(world.devnet.rpc()), world.deployment).study_count()
+
+
+def test_a_node_that_does_not_date_its_logs_is_asked_for_the_block_and_waited_for(world: World) -> None:
+    troubles = [RpcUnreachable("away"), RpcUnreachable("away")]
+
+    class Undated:
+        def __init__(self, rpc: Rpc) -> None:
+            self._rpc = rpc
+
+        def call(self, method: str, *params: object) -> object:
+            if method == "eth_getBlockByNumber" and troubles:
+                raise troubles.pop()
+            answer = self._rpc.call(method, *params)
+            if method == "eth_sendRawTransactionSync":
+                for log in answer["logs"]:
+                    del log["blockTimestamp"]
+            return answer
+
+    ledger = Ledger(Undated(world.devnet.rpc()), world.deployment, world.ledger.account)
+    receipt = ledger.publish_addresses(["/ip4/10.0.0.1/tcp/1"])
+    assert receipt.events[0].at.timestamp == world.ledger.timestamp_of(receipt.block)
+    assert troubles == []
 
 
 def test_a_client_without_a_key_only_reads(world: World) -> None:

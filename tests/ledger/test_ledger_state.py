@@ -266,6 +266,40 @@ def test_members_come_go_and_come_back_to_their_seat() -> None:
     assert again.name_of(account(3).address) == account(3).address
 
 
+# -- what a site asks of a study ---------------------------------------------------------------------------------
+
+
+def test_a_study_knows_its_rounds_its_sites_and_its_blobs(world: World) -> None:
+    study = world.run_study(replace(TERMS, rounds=2))
+    for seat, site in enumerate(world.sites):
+        site.ledger.commit(study, 1, 0, world.commitment(site, blob=bytes([seat + 1]) * 32))
+        site.revealed += 1
+    follower = Follower(world)
+    leader = world.ledger.view_study(study).leader_seat
+    world.sites[leader].ledger.publish(study, 1, 0, OUTPUT, 0b0111 | 1 << leader, b"\x05" * (leader != 3))
+    state = follower.check().studies[study]
+    assert state.round.left_out == ({} if leader == 3 else {3: 5})
+    assert state.round.leader == world.ledger.site_at(leader)
+    assert state.output_of(1) is None
+    first = next(site for seat, site in enumerate(world.sites) if seat != leader)
+    first.ledger.attest_and_commit(study, 1, 0, OUTPUT, world.commitment(first, blob=b"\x09" * 32))
+    state = follower.check().studies[study]
+    assert all(state.knows(bytes([number]) * 32) for number in (1, 2, 3, 4, 9))
+    assert state.knows(OUTPUT)
+    assert not state.knows(OTHER)
+    for seat, site in enumerate(world.sites):
+        if seat != leader and site is not first and state.view().round == 1:
+            site.ledger.attest(study, 1, 0, OUTPUT)
+            state = follower.check().studies[study]
+    assert (state.output_of(1), state.output_of(2), state.output_of(0)) == (OUTPUT, None, None)
+    assert (state.round_numbered(1).final is not None, state.round_numbered(2)) == (True, state.round)
+    with pytest.raises(KeyError, match="round 3"):
+        state.round_numbered(3)
+    assert state.participant_at(2).account == world.ledger.site_at(2)
+    with pytest.raises(KeyError, match="seat 9"):
+        state.participant_at(9)
+
+
 # -- histories that can't be -----------------------------------------------------------------------------------------
 
 
