@@ -23,7 +23,7 @@ _KILL_SECONDS: Final = 5
 # anvil is killed; when anvil ends, so does the shell. PR_SET_PDEATHSIG would follow the thread that started anvil, not
 # the process, and exists on Linux alone.
 _LEASH: Final = (
-    'trap "" INT TERM HUP; exec 3<&0; "$@" 3<&- </dev/null >&2 & anvil=$!; echo $anvil; exec >/dev/null; '
+    'trap "" INT TERM HUP; exec 3<&0; "$@" 3<&- </dev/null >&2 & anvil=$!; echo $anvil; exec >/dev/null 2>&1; '
     "(read _ <&3; kill -KILL $anvil) & wait $anvil; kill -KILL $!"
 )
 

@@ -90,6 +90,7 @@ class Journal:
             header = {"version": _VERSION, "chain_id": chain_id, "genesis_time": genesis_time}
             _write(self._file, json.dumps(header).encode() + b"\n")
             os.fsync(self._file)
+            _sync_folder(self.path.parent)
             return genesis_time, []
         os.ftruncate(self._file, len(content) - torn)
         os.lseek(self._file, 0, os.SEEK_END)
@@ -122,6 +123,15 @@ class Journal:
             del records[record.number - 1 :]
             records.append(record)
         return records
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new file's name to the disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write(file: int, line: bytes) -> None:
