@@ -64,7 +64,6 @@ contract Consortium is IConsortium {
             if (account == address(0)) revert ConsortiumInvalidAccount(account);
             if (isMember(account)) revert ConsortiumAlreadyMember(account);
             _checkText(bytes(founders[i].name).length, MAX_NAME);
-            // slither-disable-next-line costly-loop : once in a consortium's life, over the founders that pay for it
             _admit(account, founders[i].name);
         }
     }
@@ -208,6 +207,8 @@ contract Consortium is IConsortium {
 
     // -- seats ---------------------------------------------------------------------------------------------------
 
+    /// @dev Called in a loop by the constructor alone, once in a consortium's life.
+    // slither-disable-start costly-loop
     function _admit(address site, string memory name) private {
         Holder storage holder = _holder[site];
         if (!holder.seated) {
@@ -222,6 +223,7 @@ contract Consortium is IConsortium {
         activeSeats |= Bitmap.bit(seat);
         emit SiteAdmitted(site, seat, name);
     }
+    // slither-disable-end costly-loop
 
     function _vacate(uint8 seat) private {
         uint256 left = activeSeats & ~Bitmap.bit(seat);

@@ -105,6 +105,17 @@ contract StudyJoinTest is Studies {
         attestAll();
         vm.assertEq(view_().eligible, 15);
     }
+
+    function test_nor_does_one_that_accepted_in_a_review() public {
+        commitAll(4);
+        publish();
+        accept(4);
+        withdraw(4);
+        attestAll();
+        completeRound(4);
+        vm.assertEq(view_().round, 3);
+        vm.assertEq(view_().eligible, 15);
+    }
 }
 
 contract StudyLeaveTest is Studies {

@@ -26,3 +26,10 @@ def test_a_round_costs_each_site_less_than_a_fifth_of_a_million() -> None:
     for gas in record().values():
         assert gas["commit"] + gas["attest"] < 200_000
         assert gas["attestAndCommit"] < 200_000
+
+
+def test_the_readme_shows_the_record() -> None:
+    readme = (GAS.parent.parent / "README.md").read_text(encoding="utf-8")
+    for call in record()[4]:
+        row = f"| {call} | " + " | ".join(f"{record()[n][call]:,}" for n in SITES) + " |"
+        assert row in readme
