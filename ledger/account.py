@@ -1,16 +1,23 @@
-"""A site's account: a secp256k1 key that signs transactions."""
+"""A site's account: a secp256k1 key that signs transactions.
+
+eth_account, which is web3's, does the work; with coincurve installed it signs with libsecp256k1.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from coincurve import PrivateKey, PublicKey
+from eth_account import Account as EthAccount
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_keys.exceptions import BadSignature
+from eth_utils.exceptions import ValidationError
+from hexbytes import HexBytes
+from rlp.exceptions import RLPException
 
-from ledger import rlp
-from ledger.abi import checksum_address, keccak256
+from ledger.abi import checksum_address
 from ledger.errors import KeyInvalid, TransactionInvalid
 from ledger.types import Address
 
-_TYPE_EIP1559: Final = b"\x02"
+_TYPE_EIP1559: Final = 2
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -36,37 +43,27 @@ class Transaction:
 
     @classmethod
     def from_raw(cls, raw: bytes) -> Self:
-        """Read an EIP-1559 transaction without an access list and recover its signer; raises TransactionInvalid."""
-        if raw[:1] != _TYPE_EIP1559:
+        """Read an EIP-1559 transaction and recover its signer; raises TransactionInvalid."""
+        if raw[:1] != bytes([_TYPE_EIP1559]):
             raise TransactionInvalid("the bytes are not an EIP-1559 transaction")
         try:
-            return cls._from_fields(rlp.decode(raw[1:]))
-        except (ValueError, TypeError, AttributeError) as error:
+            fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+            sender = str(EthAccount.recover_transaction(raw))
+            to = checksum_address(bytes(fields["to"])) if fields["to"] else None
+        except (RLPException, BadSignature, ValidationError, ValueError, TypeError) as error:
             raise TransactionInvalid(f"the bytes are not a signed transaction: {error}") from error
-
-    @classmethod
-    def _from_fields(cls, fields: Any) -> Self:
-        if not isinstance(fields, list) or len(fields) != 12 or fields[8] != []:
-            raise ValueError("it does not have 12 fields and an empty access list")
-        numbers = [int.from_bytes(field, "big") for field in fields[:5]]
-        signature = fields[10].rjust(32, b"\0") + fields[11].rjust(32, b"\0") + fields[9].rjust(1, b"\0")
-        digest = keccak256(_TYPE_EIP1559 + rlp.encode(fields[:9]))
-        signer = PublicKey.from_signature_and_message(signature, digest, hasher=None)
-        if len(fields[5]) not in (0, 20):
-            raise ValueError("its target is not an account")
-        to = checksum_address(fields[5]) if fields[5] else None
-        return cls(_address(signer), numbers[0], numbers[1], to, fields[7], numbers[4])
+        return cls(sender, fields["chainId"], fields["nonce"], to, bytes(fields["data"]), fields["gas"])
 
 
 class Account:
-    """Signs with libsecp256k1 (coincurve), some seven times faster than the pure Python fallback of eth-keys."""
+    """Signs transactions."""
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32 bytes of a private key; raises KeyInvalid."""
         if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < _ORDER:
             raise KeyInvalid("a private key is 32 bytes, above zero and below the order of secp256k1")
-        self._key = PrivateKey(secret)
-        self.address: Address = _address(self._key.public_key)
+        self._signer = EthAccount.from_key(secret)
+        self.address: Address = self._signer.address
 
     def __repr__(self) -> str:
         return f"Account({self.address})"
@@ -75,14 +72,15 @@ class Account:
         self, chain_id: int, nonce: int, to: Address | None, call: bytes, gas: int, *, fee: int = 0, tip: int = 0
     ) -> SignedTransaction:
         """Sign an EIP-1559 transaction that carries no value; `to` is None to create a contract. Fees in wei a gas."""
-        target = bytes.fromhex(to[2:]) if to is not None else b""
-        fields = [chain_id, nonce, tip, fee, gas, target, 0, call, []]
-        digest = keccak256(_TYPE_EIP1559 + rlp.encode(fields))
-        signature = self._key.sign_recoverable(digest, hasher=None)
-        r, s, parity = signature[:32], signature[32:64], signature[64]
-        raw = _TYPE_EIP1559 + rlp.encode([*fields, parity, int.from_bytes(r, "big"), int.from_bytes(s, "big")])
-        return SignedTransaction(raw, keccak256(raw), nonce)
-
-
-def _address(key: PublicKey) -> Address:
-    return checksum_address(keccak256(key.format(compressed=False)[1:])[12:])
+        fields: dict[str, Any] = {
+            "type": _TYPE_EIP1559,
+            "chainId": chain_id,
+            "nonce": nonce,
+            "value": 0,
+            "data": call,
+            "gas": gas,
+            "maxFeePerGas": fee,
+            "maxPriorityFeePerGas": tip,
+        }
+        signed = self._signer.sign_transaction(fields if to is None else {**fields, "to": to})
+        return SignedTransaction(bytes(signed.raw_transaction), bytes(signed.hash), nonce)

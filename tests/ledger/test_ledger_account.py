@@ -6,13 +6,11 @@ from eth_keys import keys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import rlp
 from ledger.abi import checksum_address, normalise_address
 from ledger.account import Account, Transaction
 from ledger.errors import KeyInvalid, TransactionInvalid
 
 SECRETS = st.binary(min_size=32, max_size=32).filter(lambda raw: any(raw) and raw[0] != 0xFF)
-ITEMS = st.recursive(st.binary(max_size=80), lambda item: st.lists(item, max_size=5), max_leaves=20)
 
 
 @given(SECRETS, st.integers(0, 2**40), st.integers(1, 2**40), st.binary(max_size=300), st.booleans())
@@ -30,7 +28,7 @@ def test_a_signature_is_the_reference_implementations(
     assert Transaction.from_raw(signed.raw) == Transaction(ours.address, chain_id, nonce, to, call, 90_000)
 
 
-def test_the_native_library_is_what_eth_keys_uses_too() -> None:
+def test_the_native_library_signs() -> None:
     assert type(keys.PrivateKey(b"\x01" * 32).backend).__name__ == "CoinCurveECCBackend"
 
 
@@ -42,19 +40,6 @@ def test_a_bad_key_is_refused_at_the_door(secret: bytes) -> None:
 
 def test_a_key_does_not_show_in_a_repr() -> None:
     assert repr(Account(b"\x01" * 32)) == "Account(0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1)"
-
-
-@given(ITEMS)
-def test_rlp_reads_what_it_wrote(item: rlp.Item) -> None:
-    assert rlp.decode(rlp.encode(item)) == item
-
-
-@given(st.binary(max_size=100))
-def test_rlp_refuses_or_reads_any_bytes(raw: bytes) -> None:
-    try:
-        rlp.decode(raw)
-    except ValueError:
-        return
 
 
 @given(st.binary(max_size=200))
