@@ -1,5 +1,6 @@
 """The asking side of a channel: requests under way together, answers in their order, and a watch on stalls."""
 
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ from node.network.frames import (
 )
 from node.network.port import MAX_REQUEST_BYTES, FaultKind, Hello
 from node.network.pull import Description, SourceFailed
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_FACTOR = 12  # an answer may take this many times the stall time in all, however steadily it trickles
 
@@ -70,13 +73,20 @@ class Client:
         except MalformedFrame as malformed:
             self._end(SourceFailed(FaultKind.MALFORMED, str(malformed)))
             await self._channel.abort()
+        except Exception:  # one peer, whatever it does to the library, must not end the connections to the others
+            logger.exception("a channel failed")
+            self._channel.cut()
         finally:
             self._end(_lost("disconnected"))
             self.ended.set()
 
     async def hello(self, mine: Hello) -> Hello:
         """Say hello; gives the other side's."""
-        return decode_hello(await self._ask(encode_hello(mine), FrameType.HELLO, HELLO_BYTES))
+        answer = await self._ask(encode_hello(mine), FrameType.HELLO, HELLO_BYTES)
+        try:
+            return decode_hello(answer)
+        except MalformedFrame as malformed:
+            raise SourceFailed(FaultKind.MALFORMED, str(malformed)) from None
 
     async def describe(self, blob: bytes) -> Description:
         """A blob's manifest, with the vector where that is small."""

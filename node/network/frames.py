@@ -68,7 +68,8 @@ def encode_hello(hello: Hello) -> bytes:
     """A Hello frame; raises ValueError where the chain, the contract or the software name isn't one."""
     contract = bytes.fromhex(hello.contract.removeprefix("0x"))
     software = hello.software.encode()
-    if len(contract) != 20 or not 0 <= hello.chain_id < 1 << 64 or len(software) > HELLO_BYTES - _HELLO.size:
+    fits = len(contract) == 20 and 0 <= hello.chain_id < 1 << 64 and len(software) <= HELLO_BYTES - _HELLO.size
+    if not fits or not hello.software.isprintable():
         raise ValueError(f"{hello} can't be said to a peer")
     return frame(FrameType.HELLO, _HELLO.pack(hello.chain_id, contract), software)
 
@@ -82,8 +83,9 @@ def decode_hello(body: bytes | memoryview) -> Hello:
 
 
 def encode_refused(kind: FaultKind, sentence: str) -> bytes:
-    """A Refused frame; the sentence is cut to fit."""
-    text = sentence.encode()[: REFUSED_BYTES - 1].decode(errors="ignore").encode()
+    """A Refused frame; the sentence is cut to fit, and a character that can't be printed becomes a question mark."""
+    printable = "".join(character if character.isprintable() else "?" for character in sentence)
+    text = printable.encode()[: REFUSED_BYTES - 1].decode(errors="ignore").encode()
     return frame(FrameType.REFUSED, bytes([_REASONS.index(kind)]), text)
 
 
@@ -140,7 +142,7 @@ def decode_described(body: bytes | memoryview) -> tuple[bytes, bytes | None]:
 def encode_ask(kind: str, payload: bytes) -> bytes:
     """A control message; raises ValueError where it is too large."""
     name = kind.encode()
-    if len(payload) > MAX_REQUEST_BYTES or not 0 < len(name) < 256:
+    if len(payload) > MAX_REQUEST_BYTES or not 0 < len(name) < 256 or not kind.isprintable():
         raise ValueError(f"a control message {kind!r} of {len(payload)} bytes, at most {MAX_REQUEST_BYTES} are allowed")
     return frame(FrameType.ASK, bytes([len(name)]), name, payload)
 
@@ -153,7 +155,11 @@ def decode_ask(body: bytes | memoryview) -> tuple[str, bytes]:
 
 
 def _text(raw: bytes | memoryview) -> str:
+    """Text that may go into a log and onto a terminal."""
     try:
-        return bytes(raw).decode()
+        text = bytes(raw).decode()
     except UnicodeDecodeError:
         raise MalformedFrame("text that isn't UTF-8") from None
+    if not text.isprintable():
+        raise MalformedFrame("text with control characters")
+    return text

@@ -38,19 +38,21 @@ class Gate:
         return set(gone)
 
     def admit(self, peer: ID, tcp: BufferedTcp) -> None:
-        """Let a proven key in; raises HandshakeFailure where it isn't a member's, or has too many connections."""
+        """Let a proven key in; raises HandshakeFailure where it isn't a member's.
+
+        A member that comes back again and again has lost its earlier connections: the one last heard of longest ago
+        makes room.
+        """
         try:
             address = address_of(peer)
         except ValueError as error:
             raise HandshakeFailure(str(error)) from None
         if address not in self._members:
             raise HandshakeFailure(f"{address} is not a member")
-        live = self._live[address]
-        if len(live) >= MAX_CONNECTIONS_PER_MEMBER:
-            live = self._live[address] = WeakSet(one for one in live if one.stream.socket.fileno() >= 0)
-        if len(live) >= MAX_CONNECTIONS_PER_MEMBER:
-            raise HandshakeFailure(f"{address} has {len(live)} connections")
-        live.add(tcp)
+        live = sorted((one for one in self._live[address] if one.is_open), key=lambda one: one.heard)
+        for surplus in live[: len(live) + 1 - MAX_CONNECTIONS_PER_MEMBER]:
+            surplus.cut()
+        self._live[address].add(tcp)
 
     def cut(self, address: Address) -> None:
         """End every connection of a peer, now."""

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import trio
 from libp2p.abc import INetStream
@@ -34,6 +35,8 @@ from swarm.manifest import Manifest
 logger = logging.getLogger(__name__)
 
 MAX_STREAMS_PER_PEER = 8
+THREADS = 8  # that read, check and write blobs; of our own, so that a chain that hangs doesn't hold them
+NOTE_SECONDS = 10.0  # in which one kind of fault of one caller is noted once
 
 hardening.apply()
 
@@ -65,12 +68,14 @@ class Libp2pNetwork:
         self._swarm.set_stream_handler(self._on_stream)
         self._swarm.on_connected = self._on_connected
         self._address = address_of(self._swarm.get_peer_id())
-        self._server = Server(store, hello, may_serve, tuning.stall)
-        self._puller = Puller(store, trio.to_thread.run_sync, on_fault)
+        offload = partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(THREADS))
+        self._server = Server(store, hello, may_serve, offload, tuning.stall)
+        self._puller = Puller(store, offload, on_fault)
         self._protocols = Multiselect({TProtocol(name): None for name in (CONTROL_PROTOCOL, BLOB_PROTOCOL)})
         self._peers: dict[Address, Peer] = {}
         self._streams: Counter[Address] = Counter()
         self._traffic: dict[Address, Traffic] = {}
+        self._noted: dict[tuple[Address, FaultKind], float] = {}
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -119,7 +124,12 @@ class Libp2pNetwork:
 
     def connected(self) -> set[Address]:
         """Members that have said hello and are connected now."""
-        return {address for address, peer in self._peers.items() if peer.connected}
+        return set(self.hellos())
+
+    def hellos(self) -> dict[Address, Hello]:
+        """What each connected member said of itself."""
+        said = {address: peer.hello for address, peer in self._peers.items()}
+        return {address: hello for address, hello in said.items() if hello is not None}
 
     async def pull(self, blob: bytes, sources: Sequence[Address], *, max_bytes: int) -> Manifest:
         """As `Network.pull`."""
@@ -195,11 +205,11 @@ class Libp2pNetwork:
             if address in self._peers and self._streams[address] <= MAX_STREAMS_PER_PEER:
                 await self._serve(stream, address)
         except (ChannelClosed, BaseLibp2pError):
-            pass  # it left
+            pass  # it has left
         except MalformedFrame as malformed:
-            self._note(PeerFault(address, FaultKind.MALFORMED, str(malformed)))
+            self._note_caller(address, FaultKind.MALFORMED, str(malformed))
         except SourceFailed as failure:
-            self._note(PeerFault(address, failure.kind, failure.detail))
+            self._note_caller(address, failure.kind, failure.detail)
             if failure.kind is FaultKind.STALLED:
                 stream.muxed_conn.cut()  # it would not take a reset
         except Exception:
@@ -208,6 +218,13 @@ class Libp2pNetwork:
             self._streams[address] -= 1
             with trio.CancelScope(shield=True):
                 await stream.reset()
+
+    def _note_caller(self, address: Address, kind: FaultKind, detail: str) -> None:
+        """Note what a caller did, but don't let him fill the log."""
+        now = trio.current_time()
+        if now >= self._noted.get((address, kind), -NOTE_SECONDS) + NOTE_SECONDS:
+            self._noted[address, kind] = now
+            self._note(PeerFault(address, kind, detail))
 
     async def _serve(self, stream: INetStream, address: Address) -> None:
         try:

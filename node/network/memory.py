@@ -105,6 +105,10 @@ class MemoryNetwork:
         """Members that can be reached now."""
         return {other for other in self._members - {self._address} if self._hub.reachable(self._address, other)}
 
+    def hellos(self) -> dict[Address, Hello]:
+        """What each of them says of itself."""
+        return {other: self._hub.sites[other]._hello for other in self.connected()}
+
     async def pull(self, blob: bytes, sources: Sequence[Address], *, max_bytes: int) -> Manifest:
         """As `Network.pull`."""
         lines = [_Line(self._hub, self, address) for address in sources if address != self._address]

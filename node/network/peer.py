@@ -46,6 +46,7 @@ class Peer:
         self._published: tuple[str, ...] = ()
         self._targets: list[tuple[ID, Multiaddr]] = []
         self._id: ID | None = None
+        self._theirs: Hello | None = None
         self._control: Client | None = None
         self._blob: Client | None = None
         self._opening = trio.Lock()
@@ -57,9 +58,9 @@ class Peer:
         self._nursery: trio.Nursery | None = None
 
     @property
-    def connected(self) -> bool:
-        """Whether the peer has said hello on a connection that lives."""
-        return self._control is not None and self._control.failure is None
+    def hello(self) -> Hello | None:
+        """What the peer said on the connection that lives, None where none does."""
+        return self._theirs if self._control is not None and self._control.failure is None else None
 
     def publish(self, addresses: Sequence[str]) -> None:
         """Replace the addresses to dial; those that aren't this member's are noted and left out."""
@@ -88,15 +89,17 @@ class Peer:
                     self._woken = trio.Event()  # what wakes us from here on isn't missed
                     self._attempt += 1
                     try:
-                        self._control = await self._connect()
+                        self._control = await self._connect_or_say_why()
                     except SourceFailed as failure:
                         self._settle(failure)
-                        await self._pause(delay)
+                        await self._pause(self._tuning.retry_most if failure.kind is FaultKind.MISMATCH else delay)
                         delay = min(2 * delay, self._tuning.retry_most)
                     else:
                         delay = self._tuning.retry
                         self._settle(None)
-                        logger.info("connected to %s", self.address)
+                        logger.info(
+                            "connected to %s, which runs %s", self.address, self._theirs and self._theirs.software
+                        )
                         await self._control.ended.wait()
                         logger.info("disconnected from %s: %s", self.address, self._control.failure)
 
@@ -114,7 +117,7 @@ class Peer:
         """Wait until connected, or until an attempt has failed that knew what is known now."""
         needed = self._attempt + 1
         with trio.move_on_after(2 * self._tuning.connect):
-            while not self.connected:
+            while self.hello is None:
                 self._wanted = True
                 self._woken.set()
                 await self._settled.wait()
@@ -131,6 +134,16 @@ class Peer:
                     raise SourceFailed(FaultKind.UNREACHABLE, "the connection was lost", lost=True)
                 self._blob = await self._open(connection, BLOB_PROTOCOL)
             return self._blob
+
+    async def _connect_or_say_why(self) -> Client:
+        try:
+            return await self._connect()
+        except SourceFailed:
+            raise
+        except Exception:
+            # One member, whatever it does to the library, must not end the connections to the others.
+            logger.exception("connecting to %s failed", self.address)
+            raise SourceFailed(FaultKind.UNREACHABLE, "an unexpected error; the log has it") from None
 
     async def _connect(self) -> Client:
         connection = self._live()
@@ -166,6 +179,7 @@ class Peer:
         if (why := self._hello.disagreement(theirs)) is not None:
             connection.muxed_conn.cut()
             raise SourceFailed(FaultKind.MISMATCH, why)
+        self._theirs = theirs
         return client
 
     async def _forgotten(self) -> None:

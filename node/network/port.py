@@ -111,12 +111,16 @@ class Network(Protocol):
         """Members that have said hello and are connected now."""
         ...
 
+    def hellos(self) -> dict[Address, Hello]:
+        """What each connected member said of itself."""
+        ...
+
     async def pull(self, blob: bytes, sources: Sequence[Address], *, max_bytes: int) -> Manifest:
         """Fetch a blob into the store from whichever sources have it, each chunk verified on arrival.
 
         Gives the manifest at once where the blob is already here, and goes on where an earlier pull was cut. A source
         that fails is dropped and noted. `max_bytes` bounds the vector. Raises BlobUnusable where the blob itself is at
-        fault, and PullFailed where no source could give all of it.
+        fault, PullFailed where no source could give all of it, and what our own store raises.
         """
         ...
 

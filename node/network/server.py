@@ -23,7 +23,7 @@ from node.network.frames import (
 )
 from node.network.muxer import FRAME_BYTES
 from node.network.port import MAX_REQUEST_BYTES, Address, FaultKind, Handler, Hello, MayServe
-from node.network.pull import SourceFailed
+from node.network.pull import Offload, SourceFailed
 from swarm.blobs import BlobStore
 from swarm.errors import BlobError
 
@@ -37,8 +37,11 @@ CONTROL_PROTOCOL = "/swarm/control/1"
 class Server:
     """Answers the requests of all peers."""
 
-    def __init__(self, store: BlobStore, hello: Hello, may_serve: MayServe, stall_seconds: float) -> None:
+    def __init__(
+        self, store: BlobStore, hello: Hello, may_serve: MayServe, offload: Offload, stall_seconds: float
+    ) -> None:
         self.handlers: dict[str, Handler] = {}
+        self._offload = offload
         self._store = store
         self._hello = hello
         self._may_serve = may_serve
@@ -76,7 +79,7 @@ class Server:
     async def _describe(self, address: Address, blob: bytes) -> bytes:
         if not self._may_serve(address, blob):
             return encode_refused(FaultKind.REFUSED, "you may not have this blob now")
-        answer: bytes = await trio.to_thread.run_sync(_description, self._store, blob)
+        answer: bytes = await self._offload(_description, self._store, blob)
         return answer
 
     async def _send_chunk(self, channel: Channel, address: Address, blob: bytes, index: int) -> None:
@@ -85,13 +88,12 @@ class Server:
             return
         async with self._uploads:
             try:
-                data = await trio.to_thread.run_sync(self._store.read_chunk, blob, index)
+                data: bytes = await self._offload(self._store.read_chunk, blob, index)
             except (BlobError, OSError) as error:
                 await self._send(channel, _not_here(error))
                 return
             await self._send(channel, frame(FrameType.DATA, size=len(data)))
-            for start in range(0, len(data), FRAME_BYTES):
-                await self._send(channel, memoryview(data)[start : start + FRAME_BYTES])
+            await self._send(channel, data)
 
     async def _handle(self, address: Address, kind: str, payload: bytes) -> bytes:
         handler = self.handlers.get(kind)
@@ -99,19 +101,22 @@ class Server:
             return encode_refused(FaultKind.REFUSED, f"I have no handler for {kind!r}")
         try:
             answer = await handler(address, payload)
-        except Exception as error:
+        except Exception as error:  # the boundary between two sites: the peer hears of it, and the host lives
             logger.warning("handler of %s failed on a message of %s", kind, address, exc_info=error)
             return encode_refused(FaultKind.REFUSED, f"my handler of {kind!r} failed")
         if len(answer) > MAX_REQUEST_BYTES:
             return encode_refused(FaultKind.REFUSED, f"my answer of {len(answer)} bytes is too large")
         return frame(FrameType.ANSWER, answer)
 
-    async def _send(self, channel: Channel, data: bytes | memoryview) -> None:
-        """Send at most a few hundred KiB, and give up on a peer that doesn't read what it asked for."""
-        with trio.move_on_after(self._stall_seconds) as scope:
-            await channel.send(data)
-        if scope.cancelled_caught:
-            raise SourceFailed(FaultKind.STALLED, f"it has not read for {self._stall_seconds:g} s what it asked for")
+    async def _send(self, channel: Channel, data: bytes) -> None:
+        """Send piece by piece, and give up on a peer that doesn't read what it asked for."""
+        for start in range(0, len(data), FRAME_BYTES):
+            with trio.move_on_after(self._stall_seconds) as scope:
+                await channel.send(memoryview(data)[start : start + FRAME_BYTES])
+            if scope.cancelled_caught:
+                raise SourceFailed(
+                    FaultKind.STALLED, f"it has not read for {self._stall_seconds:g} s what it asked for"
+                )
 
 
 def _description(store: BlobStore, blob: bytes) -> bytes:

@@ -11,10 +11,13 @@ import trio
 from libp2p.abc import IListener, IRawConnection
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.transport.exceptions import OpenConnectionError
 from libp2p.transport.tcp.tcp import TCP, TCPListener
 from multiaddr import Multiaddr
 
 RECEIVE_BYTES = 1 << 18
+_HOSTS = ("ip4", "ip6", "dns", "dns4", "dns6")
 
 
 class BufferedTcp(TrioTCPStream):  # type: ignore[misc]
@@ -58,6 +61,11 @@ class BufferedTcp(TrioTCPStream):  # type: ignore[misc]
         self.heard = trio.current_time()
         return bytes(data)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it here."""
+        return bool(self.stream.socket.fileno() >= 0)
+
     def cut(self) -> None:
         """Close the socket now, from any task: whoever reads or writes is woken."""
         self.stream.socket.close()
@@ -67,10 +75,16 @@ class BufferedTcpTransport(TCP):  # type: ignore[misc]
     """The library's TCP transport over `BufferedTcp`."""
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
-        """Connect."""
-        raw = await super().dial(maddr)
-        raw.stream = BufferedTcp(raw.stream.stream)
-        return raw
+        """Connect; names are resolved as the machine resolves them, which the library doesn't."""
+        parts = {protocol.name: value for protocol, value in maddr.items()}
+        host = next((parts[kind] for kind in _HOSTS if kind in parts), None)
+        if host is None or "tcp" not in parts:
+            raise OpenConnectionError(f"{maddr} is not a TCP address")
+        try:
+            stream = await trio.open_tcp_stream(host, int(parts["tcp"]))
+        except OSError as error:
+            raise OpenConnectionError(str(error)) from error
+        return RawConnection(BufferedTcp(stream), True)
 
     def create_listener(self, handler_function: Any) -> IListener:
         """Listen, handing on each connection as a `BufferedTcp`."""

@@ -19,6 +19,7 @@ from libp2p import new_host
 from libp2p.io.exceptions import IncompleteReadError
 from libp2p.io.trio import TrioTCPStream
 from libp2p.io.utils import read_exactly
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
@@ -242,6 +243,32 @@ class TestWhatEndsTheHost:
             site.network._server._may_serve = lambda who, blob: True  # type: ignore[attr-defined]
             await serves(site, reader)
         assert "boom" in caplog.text
+
+    async def test_what_fails_while_connecting_or_listening_to_a_member_is_logged_by_ours(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site, reader = make_libp2p(0), make_libp2p(1)
+        failures = [RuntimeError("in new_stream"), RuntimeError("in read")]
+        new_stream, read = SwarmConn.new_stream, SturdyStream.read
+
+        async def failing_new_stream(self: SwarmConn) -> object:
+            if len(failures) == 2:
+                raise failures.pop(0)
+            return await new_stream(self)
+
+        async def failing_read(self: SturdyStream, size: int) -> bytes:
+            if len(failures) == 1 and size > 1 << 16:  # not while the protocol is negotiated
+                raise failures.pop()
+            return await read(self, size)
+
+        monkeypatch.setattr(SwarmConn, "new_stream", failing_new_stream)
+        monkeypatch.setattr(SturdyStream, "read", failing_read)
+        async with running(site, reader):
+            await until(lambda: not failures)
+            await meshed(site, reader)
+            await serves(site, reader)
+        assert "in new_stream" in caplog.text
+        assert "in read" in caplog.text
 
     @pytest.mark.parametrize("ours", [False, True])
     async def test_a_connection_whose_loop_fails(self, ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:

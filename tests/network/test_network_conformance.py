@@ -243,6 +243,10 @@ async def test_the_spelling_of_the_contract_and_the_software_may_differ(world: L
     one, other = world.make(0), world.make(1, Hello(HELLO.chain_id, HELLO.contract.lower(), "another"))
     async with running(one, other):
         await meshed(one, other)
+        assert {address: hello.software for address, hello in one.network.hellos().items()} == {
+            other.address: "another"
+        }
+        assert other.network.hellos()[one.address].chain_id == HELLO.chain_id
 
 
 async def test_a_control_message_is_answered_by_its_handler(world: Libp2pWorld) -> None:

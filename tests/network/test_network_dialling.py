@@ -1,5 +1,6 @@
 """Finding the members: their names, their addresses, and who calls whom."""
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,17 @@ async def test_a_wildcard_becomes_the_addresses_of_this_machine() -> None:
     assert all("/ip4/0.0.0.0/" not in text for text in addresses)
 
 
+async def test_sites_meet_over_ip6() -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    one, other = make_libp2p(0, listen="/ip6/::1/tcp/0"), make_libp2p(1, listen="/ip6/::1/tcp/0")
+    async with running(one, other):
+        await meshed(one, other)
+
+
 async def test_what_is_announced_replaces_what_is_listened_on() -> None:
     site = network(announce=("/dns4/hospital.example/tcp/4001",))
     async with running(site):
@@ -136,6 +148,16 @@ async def test_a_member_is_found_behind_an_address_that_does_not_answer() -> Non
         await until(lambda: site.network.connected() == {other.address})
 
 
+@pytest.mark.parametrize("host", ["dns4/localhost", "dns/localhost", "ip4/127.0.0.1"])
+async def test_a_name_is_resolved_as_the_machine_resolves_it(host: str) -> None:
+    site, other = make_libp2p(0), make_libp2p(1)
+    async with running(site, other):
+        (where,) = other.network.addresses()
+        other.network.set_members({site.address: []})
+        site.network.set_members({other.address: [where.replace("ip4/127.0.0.1", host)]})
+        await until(lambda: site.network.connected() == {other.address})
+
+
 async def test_a_network_can_be_given_its_members_before_it_runs() -> None:
     one, other = make_libp2p(0), make_libp2p(1)
     async with running(other):
@@ -148,7 +170,8 @@ async def test_a_network_can_be_given_its_members_before_it_runs() -> None:
 
 
 async def test_eight_sites_find_each_other() -> None:
-    sites = [make_libp2p(number) for number in range(8)]
+    patient = replace(QUICK, courtesy=2.0, connect=30.0)
+    sites = [make_libp2p(number, tuning=patient) for number in range(8)]
     manifest = sites[0].store.give(SMALL)
     async with running(*sites):
         await meshed(*sites)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import trio
-from libp2p.network.exceptions import SwarmException
 from network_attackers import (
     NUMBER,
     address,
@@ -167,22 +166,60 @@ async def test_who_asks_and_does_not_read_is_cut_off() -> None:
     assert len(victim.store.asked) < 5  # as many chunks as fit into the window that it left open
 
 
-async def test_a_member_has_a_bounded_number_of_streams_and_connections() -> None:
+async def test_a_member_has_a_bounded_number_of_streams() -> None:
+    victim = make_libp2p(0)
+    async with running(victim), attacker(victim) as connection:
+        for _ in range(MAX_STREAMS_PER_PEER):
+            await greeted(connection)
+        with pytest.raises(ChannelClosed):
+            await greeted(connection)
+        await still_serves(victim)
+
+
+async def test_a_member_has_a_bounded_number_of_connections_of_which_the_newest_count() -> None:
     victim = make_libp2p(0)
     async with running(victim), swarm_of() as (swarm, gate):
         gate.set_members([victim.address])
         victim.network.set_members({address(): []})
-        connections = [await dial(swarm, victim) for _ in range(MAX_CONNECTIONS_PER_MEMBER)]
-        with pytest.raises(SwarmException):
-            await dial(swarm, victim)
-        for number in range(MAX_STREAMS_PER_PEER):
-            await greeted(connections[number % 4])
-        with pytest.raises(ChannelClosed):
-            await greeted(connections[0])
-        await connections[0].close()
-        await until(lambda: len(swarm.get_connections()) == MAX_CONNECTIONS_PER_MEMBER - 1)
-        await dial(swarm, victim)
+        connections = [await dial(swarm, victim) for _ in range(MAX_CONNECTIONS_PER_MEMBER + 2)]
+        await until(lambda: len(victim.network._swarm.get_connections()) == MAX_CONNECTIONS_PER_MEMBER)
+        await greeted(connections[-1])
         await still_serves(victim)
+
+
+BAD_HELLOS = {
+    "too short": frame(FrameType.HELLO, b"x"),
+    "not text": frame(FrameType.HELLO, bytes(28) + b"\xff"),
+    "control characters": frame(FrameType.HELLO, bytes(28) + b"\x1b[2J"),
+    "another type": frame(FrameType.DATA, b"x"),
+}
+
+
+@pytest.mark.parametrize("hello", BAD_HELLOS.values(), ids=BAD_HELLOS.keys())
+async def test_a_malformed_hello_is_noted_on_either_side(hello: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = make_libp2p(0)
+    async with running(victim):
+        async with attacker(victim) as connection:
+            channel = await open_channel(connection, BLOB_PROTOCOL, ignore)
+            await channel.send(hello)
+            await until(lambda: "malformed" in victim.kinds())
+        victim.faults.clear()
+        monkeypatch.setattr("network_attackers.encode_hello", lambda mine: hello)
+        async with impostor(victim, lambda kind, body: None):
+            await until(lambda: "malformed" in victim.kinds())
+        await still_serves(victim)
+
+
+async def test_the_same_fault_again_and_again_is_noted_once() -> None:
+    victim = make_libp2p(0)
+    async with running(victim), attacker(victim) as connection:
+        for _ in range(5):
+            channel = await greeted(connection)
+            await channel.send(b"\xff" * 100)
+            with pytest.raises(ChannelClosed):
+                await receive(channel)
+        await still_serves(victim)
+    assert victim.kinds().count("malformed") == 1
 
 
 DESCRIPTIONS = {
