@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum
 from functools import cache, lru_cache, partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from eth_abi.codec import ABICodec
 from eth_abi.decoding import StringDecoder
@@ -18,7 +18,7 @@ from eth_abi.registry import registry as default_registry
 from eth_hash.auto import keccak
 
 from contracts import artifacts
-from ledger import reverts, types, words
+from ledger import reverts, types
 from ledger.errors import ContractError, snake_case
 
 Convert = Callable[[Any], Any]
@@ -68,16 +68,11 @@ def normalise_address(text: str) -> types.Address:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument: its Python name and ABI type, and how it becomes our value.
-
-    `read` reads it from words where its size is fixed, else it's None; `convert` converts what eth_abi decoded, and is
-    None where that is right as it is.
-    """
+    """One argument: its Python name, ABI type, and the conversion of a decoded value (None where it is right as is)."""
 
     name: str
     abi_type: str
     indexed: bool
-    read: words.Read | None
     convert: Convert | None
 
 
@@ -87,14 +82,6 @@ class Parameters:
 
     items: tuple[Parameter, ...]
     abi_types: tuple[str, ...]
-    reads: tuple[words.Read, ...] | None
-
-    @classmethod
-    def of(cls, items: Sequence[Parameter]) -> Self:
-        """Put arguments together."""
-        reads = [item.read for item in items if item.read is not None]
-        fixed = tuple(reads) if len(reads) == len(items) else None
-        return cls(tuple(items), tuple(item.abi_type for item in items), fixed)
 
     def encode(self, values: Sequence[Any]) -> bytes:
         """Encode our values."""
@@ -102,15 +89,6 @@ class Parameters:
 
     def decode(self, data: bytes) -> list[Any]:
         """Decode into our types; raises one of MALFORMED."""
-        if self.reads is not None:
-            source = words.split(data)
-            try:
-                values = [read(source) for read in self.reads]
-            except StopIteration:
-                raise ValueError(f"{len(data)} bytes are too few") from None
-            if next(source, None) is not None:
-                raise ValueError(f"{len(data)} bytes are too many")
-            return values
         return [
             value if item.convert is None else item.convert(value)
             for item, value in zip(self.items, CODEC.decode(self.abi_types, data), strict=True)
@@ -181,53 +159,30 @@ def _address(value: str) -> types.Address:
     return checksum_address(bytes.fromhex(value[2:]))
 
 
-def _class(entry: dict[str, Any]) -> Any:
-    """Give our class of a struct or enum."""
-    name = str(entry["internalType"]).rpartition(".")[2]
-    return getattr(types, {"View": "StudyView"}.get(name, name))
-
-
 def _convert(entry: dict[str, Any]) -> Convert | None:
-    kind = str(entry["type"])
+    kind, internal = str(entry["type"]), str(entry.get("internalType", ""))
     if kind == "address":
         return _address
     if kind == "tuple":
-        return partial(_struct, _class(entry), tuple(_convert(part) for part in entry["components"]))
-    if _is_enum(entry):
-        enum: Convert = _class(entry)
+        cls = getattr(types, {"View": "StudyView"}.get(name := internal.rpartition(".")[2], name))
+        return partial(_struct, cls, tuple(_convert(part) for part in entry["components"]))
+    if internal.startswith("enum "):
+        enum: Convert = getattr(types, internal.rpartition(".")[2])
         return enum
     return tuple if kind.endswith("[]") else None
 
 
-def _read(entry: dict[str, Any]) -> words.Read | None:
-    kind = str(entry["type"])
-    if kind == "tuple":
-        parts = [_read(part) for part in entry["components"]]
-        reads = tuple(part for part in parts if part is not None)
-        return words.struct(_class(entry), reads) if len(reads) == len(parts) else None
-    if _is_enum(entry):
-        return words.enumeration(_class(entry))
-    if kind.startswith("uint") and kind[4:].isdigit():
-        return words.unsigned(int(kind[4:]))
-    simple = {"address": words.account(checksum_address), "bool": words.boolean, "bytes32": words.bytes32}
-    return simple.get(kind)
-
-
-def _is_enum(entry: dict[str, Any]) -> bool:
-    return str(entry.get("internalType", "")).startswith("enum ")
-
-
-def _parameter(entry: dict[str, Any]) -> Parameter:
-    name, indexed = snake_case(entry["name"]), bool(entry.get("indexed"))
-    return Parameter(name, _abi_type(entry), indexed, _read(entry), _convert(entry))
-
-
 def _parameters(entries: Sequence[dict[str, Any]]) -> Parameters:
-    return Parameters.of([_parameter(entry) for entry in entries])
+    items = tuple(
+        Parameter(snake_case(entry["name"]), _abi_type(entry), bool(entry.get("indexed")), _convert(entry))
+        for entry in entries
+    )
+    return Parameters(items, tuple(item.abi_type for item in items))
 
 
 def _subset(parameters: Parameters, indexed: bool) -> Parameters:
-    return Parameters.of([item for item in parameters.items if item.indexed == indexed])
+    items = tuple(item for item in parameters.items if item.indexed == indexed)
+    return Parameters(items, tuple(item.abi_type for item in items))
 
 
 def _signature(entry: dict[str, Any]) -> bytes:
@@ -246,7 +201,7 @@ def parse(abi: Sequence[dict[str, Any]]) -> Interface:
         elif entry["type"] == "error":
             interface.errors[signature[:4]] = ErrorShape(getattr(reverts, name), inputs)
         else:
-            topics = tuple((item.name, Parameters.of([item])) for item in _subset(inputs, True).items)
+            topics = tuple((item.name, Parameters((item,), (item.abi_type,))) for item in _subset(inputs, True).items)
             interface.events[signature] = EventShape(name, signature, topics, _subset(inputs, False))
     return interface
 
