@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Election} from "../src/Election.sol";
 import {IConsortium} from "../src/IConsortium.sol";
 import {IStudy} from "../src/IStudy.sol";
 import {Studies} from "./support/Studies.sol";

@@ -16,7 +16,6 @@ interface Vm {
     function prank(address sender) external;
     function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function etch(address target, bytes calldata code) external;
-    function label(address account, string calldata name) external;
 
     function expectRevert(bytes calldata data) external;
     function expectRevert(bytes4 selector) external;
