@@ -43,8 +43,12 @@ async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             nursery.start_soon(_hang_up, ledger, rpc)
-            await trio.to_thread.run_sync(partial(_check_chain, ledger, config))
-            await _take_part(folder, config, me, ledger, nursery, die_at)
+            try:
+                await trio.to_thread.run_sync(partial(_check_chain, ledger, config))
+                await _take_part(folder, config, me, ledger, nursery, die_at)
+            except RpcError:
+                if not nursery.cancel_scope.cancel_called:  # else that was us, hanging up
+                    raise
     log.get().info("site_stopped")
 
 
