@@ -43,7 +43,7 @@ class Deployment:
         """Read the JSON; raises DeploymentInvalid, naming the field."""
         try:
             record = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DeploymentInvalid(f"the deployment is not JSON: {error}") from error
         if not isinstance(record, dict) or record.get("version") != _VERSION:
             raise DeploymentInvalid(f"the deployment is not a JSON object of version {_VERSION}")

@@ -54,7 +54,7 @@ def load(path: Path, password: str) -> Identity:
         keystore = json.loads(path.read_bytes())
     except OSError as error:
         raise IdentityError(f"can't read the keystore {path}: {error.strerror}; `swarm-node init` makes one") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise IdentityError(f"{path} is not a keystore file") from None
     try:
         key = bytes(Account.decrypt(keystore, password))
