@@ -10,6 +10,7 @@ import trio
 from round_world import HELLO, give_model, give_update
 
 from ledger.calls import Receipt
+from ledger.deployment import Deployment
 from ledger.errors import LedgerError
 from ledger.events import (
     ConsortiumFounded,
@@ -77,8 +78,17 @@ class ScriptedLedger:
     times: list[float] = field(default_factory=list)
     refusals: dict[str, LedgerError | OSError] = field(default_factory=dict)
 
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(1, bytes(32), NOBODY, NOBODY, 0)
+
     def head(self) -> Block:
         return Block(7, bytes(32), 0)
+
+    def accept(self, study: int, spec_hash: bytes, tip: bytes) -> Receipt:
+        self._send("accept", tip)
+        joined = {"site": "ada", "seat": 0, "spec_hash": spec_hash, "tip": tip, "from_round": 2}
+        return self.chain.say(StudyAccepted, study, **joined)
 
     def commit(self, study: int, number: int, attempt: int, given: Commitment) -> Receipt:
         self._send("commit", given.blob)
