@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {Bitmap} from "../../src/Bitmap.sol";
 import {IStudy} from "../../src/IStudy.sol";
 import {Studies} from "../support/Studies.sol";
-import {vm, Vm} from "../support/Vm.sol";
+import {vm} from "../support/Vm.sol";
 import {Auditor} from "./Auditor.sol";
 
 /// @title Sites that keep to the protocol, sites that do not, and time; an auditor watches them all.
