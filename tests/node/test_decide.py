@@ -108,6 +108,12 @@ def test_a_slow_trainer_attests_first_and_trains_meanwhile() -> None:
     assert isinstance(decide(replace(voted, has_next_update=True)), Wait)
 
 
+def test_a_review_that_is_over_is_ended_before_more_training() -> None:
+    training = replace(REVIEWING, verdict=True, voted=True)
+    assert decide(training) == Train(NEXT)
+    assert decide(replace(training, now=161.0)) == Rotate(2, 0)
+
+
 def test_the_last_round_is_attested_alone() -> None:
     assert decide(replace(REVIEWING, round=5, verdict=True)) == Attest(5, 0, OUTPUT)
 
