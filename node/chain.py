@@ -15,8 +15,19 @@ from node import log
 from node.network.port import Started
 
 MAX_BACKOFF = 5.0
+QUIET_SHARE = 0.04
+LONGEST_PAUSE = 0.5
 
 T = TypeVar("T")
+
+
+def pause_after(quiet: float, poll_seconds: float) -> float:
+    """Give the seconds until the ledger is asked again when its last event is `quiet` seconds ago.
+
+    The longer nothing happened, the rarer: news is late by a small share of the silence before it, and sites that
+    move or train large models for seconds don't ask hundreds of times meanwhile.
+    """
+    return max(poll_seconds, min(QUIET_SHARE * quiet, LONGEST_PAUSE))
 
 
 class Chain:
@@ -38,6 +49,7 @@ class Chain:
         self._head_block = -1
         self._head_time = -math.inf
         self._head_seen = 0.0
+        self._news_seen = -math.inf
         self._log = log.get()
 
     @property
@@ -81,8 +93,9 @@ class Chain:
                 continue
             if not self.reachable:
                 self._log.info("rpc_reachable_again", block=self._head_block)
+                self._news_seen = trio.current_time()
             self.reachable = True
-            pause = self._poll_seconds
+            pause = pause_after(trio.current_time() - self._news_seen, self._poll_seconds)
 
     async def changed(self) -> None:
         """Await the next event."""
@@ -115,5 +128,6 @@ class Chain:
         self._polled.set()
         self._polled = trio.Event()
         if events:
+            self._news_seen = trio.current_time()
             self._changed.set()
             self._changed = trio.Event()
