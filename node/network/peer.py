@@ -53,7 +53,8 @@ class Peer:
         self._wanted = False
         self._woken = trio.Event()
         self._settled = trio.Event()
-        self._attempt = 0
+        self._begun = 0
+        self._ended = 0
         self._failure: SourceFailed | None = None
         self._nursery: trio.Nursery | None = None
 
@@ -87,7 +88,7 @@ class Peer:
                 delay = self._tuning.retry
                 while True:
                     self._woken = trio.Event()  # what wakes us from here on isn't missed
-                    self._attempt += 1
+                    self._begun += 1
                     try:
                         self._control = await self._connect_or_say_why()
                     except SourceFailed as failure:
@@ -115,13 +116,13 @@ class Peer:
 
     async def _attempted(self) -> None:
         """Wait until connected, or until an attempt has failed that knew what is known now."""
-        needed = self._attempt + 1
+        needed = self._begun + 1
         with trio.move_on_after(2 * self._tuning.connect):
             while self.hello is None:
                 self._wanted = True
                 self._woken.set()
                 await self._settled.wait()
-                if self._attempt >= needed:
+                if self._ended >= needed:
                     return
 
     async def blob(self) -> Client:
@@ -224,6 +225,7 @@ class Peer:
     def _settle(self, failure: SourceFailed | None) -> None:
         """Tell who waits for a connection how the attempt ended, and note a failure that is news."""
         before, self._failure = self._failure, failure
+        self._ended = self._begun
         self._wanted = False
         self._settled.set()
         self._settled = trio.Event()
