@@ -6,8 +6,6 @@ eth_account, which is web3's, does the work; with coincurve installed it signs w
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from eth_account import Account as EthAccount
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
@@ -15,6 +13,7 @@ from rlp.exceptions import RLPException
 
 from ledger.abi import checksum_address
 from ledger.errors import KeyInvalid, TransactionInvalid
+from ledger.eth import EthAccount, TypedTransaction
 from ledger.types import Address
 
 _TYPE_EIP1559: Final = 2

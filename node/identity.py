@@ -32,21 +32,21 @@ def create(path: Path, password: str, *, scrypt_rounds: int = SCRYPT_ROUNDS) -> 
 
 def store(path: Path, key: bytes, password: str, *, scrypt_rounds: int = SCRYPT_ROUNDS) -> Identity:
     """Encrypt a private key into a new keystore file that only its owner may read."""
-    from eth_account import Account
+    from ledger.eth import EthAccount
 
     if path.exists():
         raise IdentityError(f"{path} exists; a keystore is never overwritten")
     if len(password) < MIN_PASSWORD:
         raise IdentityError(f"the password has fewer than {MIN_PASSWORD} characters")
-    account = Account.from_key(key)
-    keystore = Account.encrypt(key, password, kdf="scrypt", iterations=scrypt_rounds)
+    account = EthAccount.from_key(key)
+    keystore = EthAccount.encrypt(key, password, kdf="scrypt", iterations=scrypt_rounds)
     write_atomically(path, json.dumps(keystore, indent=2).encode(), mode=0o600)
     return Identity(account.address, key)
 
 
 def load(path: Path, password: str) -> Identity:
     """Decrypt a keystore file; raises IdentityError where it is absent, malformed or the password is wrong."""
-    from eth_account import Account
+    from ledger.eth import EthAccount
 
     try:
         if path.stat().st_size > MAX_KEYSTORE_BYTES:
@@ -57,12 +57,12 @@ def load(path: Path, password: str) -> Identity:
     except (ValueError, RecursionError):
         raise IdentityError(f"{path} is not a keystore file") from None
     try:
-        key = bytes(Account.decrypt(keystore, password))
+        key = bytes(EthAccount.decrypt(keystore, password))
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
         if "MAC mismatch" in str(error):
             raise IdentityError(f"wrong password for {path}") from None
         raise IdentityError(f"{path} is not a keystore file that can be decrypted") from None
-    return Identity(Account.from_key(key).address, key)
+    return Identity(EthAccount.from_key(key).address, key)
 
 
 def read_password(path: Path | None) -> str:

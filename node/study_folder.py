@@ -11,6 +11,7 @@ from node import log
 from node.errors import WorkerError
 from node.files import write_atomically
 from node.rounds.decide import Basis
+from swarm.nesting import check_nesting
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,7 @@ class StudyFolder:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    record = json.loads(check_nesting(path.read_bytes()))
     if not isinstance(record, dict):
         raise ValueError("it is not a JSON object")
     return record

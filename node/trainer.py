@@ -11,6 +11,7 @@ import trio
 
 from node import log
 from node.errors import WorkerError
+from swarm.nesting import check_nesting
 
 MAX_REPLY_BYTES = 1 << 20
 START_SECONDS = 120.0
@@ -120,8 +121,8 @@ class Trainer:
             self._unread += data
         line, self._unread = self._unread[:end], self._unread[end + 1 :]
         try:
-            reply = json.loads(line)
-        except (ValueError, RecursionError):
+            reply = json.loads(check_nesting(line))
+        except ValueError:
             raise WorkerError("the training process sent something that is not JSON") from None
         if not isinstance(reply, dict):
             raise WorkerError("the training process sent something that is not a reply")

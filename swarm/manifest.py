@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from swarm.errors import BlobInvalid
+from swarm.nesting import check_nesting
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_ELEMENTS = 1 << 31
@@ -156,7 +157,7 @@ class Manifest:
         if len(data) > MAX_MANIFEST_BYTES:
             raise BlobInvalid(f"manifest: {len(data)} bytes, at most {MAX_MANIFEST_BYTES} are allowed")
         try:
-            manifest = cls._from_record(json.loads(data))
+            manifest = cls._from_record(json.loads(check_nesting(data)))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, BlobInvalid):
                 raise

@@ -17,6 +17,7 @@ from pydantic import ValidationError, model_validator
 from swarm.errors import SpecificationError
 from swarm.manifest import CHUNK_ELEMENTS, Layout
 from swarm.merge import MergeRule
+from swarm.nesting import check_nesting
 from swarm.sections import (
     PRIVACY_MODES,
     DataSection,
@@ -110,7 +111,7 @@ class StudySpec(Section):
                 f"the specification has {len(data)} bytes: at most {MAX_SPEC_BYTES} fit the ledger"
             )
         try:
-            record = json.loads(data)
+            record = json.loads(check_nesting(data))
         except (ValueError, RecursionError) as error:
             raise SpecificationError(f"the specification isn't JSON: {error}") from None
         if not isinstance(record, dict):
