@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import trio
 
@@ -11,14 +10,13 @@ from ledger.client import Ledger
 from ledger.errors import RpcError
 from ledger.state import ConsortiumState, LedgerState, StudyState
 from ledger.stream import EventStream
+from ledger.types import Block
 from node import log
 from node.network.port import Started
 
 MAX_BACKOFF = 5.0
 QUIET_SHARE = 0.04
 LONGEST_PAUSE = 0.5
-
-T = TypeVar("T")
 
 
 def pause_after(quiet: float, poll_seconds: float) -> float:
@@ -46,7 +44,7 @@ class Chain:
         self._changed = trio.Event()
         self._poke = trio.Event()
         self._polled = trio.Event()
-        self._head_block = -1
+        self._tip = Block(-1, bytes(32), 0)
         self._head_time = -math.inf
         self._head_seen = 0.0
         self._news_seen = -math.inf
@@ -63,9 +61,14 @@ class Chain:
         return self._state.studies
 
     @property
+    def tip(self) -> Block:
+        """The newest block whose events are folded in: the history that a commit of ours rests on."""
+        return self._tip
+
+    @property
     def block(self) -> int:
-        """The newest block whose events are folded in."""
-        return self._head_block
+        """The number of that block."""
+        return self._tip.number
 
     def now(self) -> float:
         """Chain time in seconds."""
@@ -92,7 +95,7 @@ class Chain:
                 pause = min(2 * pause, MAX_BACKOFF)
                 continue
             if not self.reachable:
-                self._log.info("rpc_reachable_again", block=self._head_block)
+                self._log.info("rpc_reachable_again", block=self._tip.number)
                 self._news_seen = trio.current_time()
             self.reachable = True
             pause = pause_after(trio.current_time() - self._news_seen, self._poll_seconds)
@@ -106,14 +109,10 @@ class Chain:
         with trio.move_on_after(math.inf if until is None else max(0.0, until - self.now())):
             await self.changed()
 
-    async def read(self, call: Callable[[], T]) -> T:
-        """Run a blocking ledger call in a thread."""
-        return await trio.to_thread.run_sync(call)
-
     async def submit(self, send: Callable[[], Receipt]) -> Receipt:
         """Send a transaction in a thread and return once its block's events are folded in."""
         receipt = await trio.to_thread.run_sync(send)
-        while self._head_block < receipt.block:
+        while self._tip.number < receipt.block:
             self._poke.set()
             await self._polled.wait()
         return receipt
@@ -122,8 +121,8 @@ class Chain:
         self._poke = trio.Event()
         events = await trio.to_thread.run_sync(self._stream.poll)
         tip = self._stream.tip
-        if tip is not None and tip.number > self._head_block:
-            self._head_block, self._head_time, self._head_seen = tip.number, tip.timestamp, trio.current_time()
+        if tip is not None and tip.number > self._tip.number:
+            self._tip, self._head_time, self._head_seen = tip, tip.timestamp, trio.current_time()
         self._state = self._state.fold(events)
         self._polled.set()
         self._polled = trio.Event()

@@ -170,10 +170,10 @@ class StudyRunner:
                 with self._stopwatch.on(Activity.TRAINING):
                     await self._train(basis)
             case do.Commit(basis, attempt):
-                commitment = await self._commitment(basis)
+                commitment = self._commitment(basis)
                 await self._submit("committed", action, partial(ledger.commit, study, basis.round, attempt, commitment))
             case do.AttestAndCommit(number, term, output, basis):
-                commitment = await self._commitment(basis)
+                commitment = self._commitment(basis)
                 await self._submit(
                     "attested_and_committed",
                     action,
@@ -250,12 +250,11 @@ class StudyRunner:
             ) from error
         self._log.info("caught_up", what=what, round=number, blob=blob.hex())
 
-    async def _commitment(self, basis: do.Basis) -> Commitment:
+    def _commitment(self, basis: do.Basis) -> Commitment:
         update = self._folder.update(basis)
         if update is None:
             raise NodeError(f"the update of round {basis.round} is gone from the disk")
-        with self._stopwatch.on(Activity.LEDGER):
-            seen = await self._chain.read(self._chain.ledger.head)
+        seen = self._chain.tip
         link = self.state.sites[self._site.address].link
         return Commitment(
             blob=update.blob,

@@ -82,9 +82,6 @@ class ScriptedLedger:
     def deployment(self) -> Deployment:
         return Deployment(1, bytes(32), NOBODY, NOBODY, 0)
 
-    def head(self) -> Block:
-        return Block(7, bytes(32), 0)
-
     def accept(self, study: int, spec_hash: bytes, tip: bytes) -> Receipt:
         self._send("accept", tip)
         joined = {"site": "ada", "seat": 0, "spec_hash": spec_hash, "tip": tip, "from_round": 2}
@@ -159,6 +156,10 @@ class ScriptedChain:
         self.say(RoundOpened, study, round=1, attempt=0, eligible=EVERYBODY, deadline=self.deadline(600))
 
     @property
+    def tip(self) -> Block:
+        return Block(7, bytes(32), 0)
+
+    @property
     def consortium(self) -> ConsortiumState:
         return self._state.consortium
 
@@ -179,10 +180,6 @@ class ScriptedChain:
         with trio.move_on_at(float("inf") if until is None else until):
             await self.changed()
 
-    async def read(self, call: Callable[[], T]) -> T:
-        await trio.lowlevel.checkpoint()
-        return call()
-
     async def submit(self, send: Callable[[], Receipt]) -> Receipt:
         await trio.lowlevel.checkpoint()
         return send()
@@ -190,7 +187,7 @@ class ScriptedChain:
     async def until(self, reached: Callable[[], bool]) -> None:
         """Let the site go on until something holds."""
         while not reached():
-            await trio.sleep(0.01)
+            await trio.sleep(0.05)
 
     # -- what the ledger may say ---------------------------------------------------------------------------------
 
