@@ -1,11 +1,12 @@
 """Members that don't play by the rules: they hold a member's key, and speak whatever a test wants."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 from libp2p.abc import INetConn, INetStream
 from libp2p.custom_types import TProtocol
+from libp2p.protocol_muxer.exceptions import MultiselectError
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
@@ -82,9 +83,9 @@ async def impostor(victim: Site, answer: Answer) -> AsyncIterator[str]:
 
     async def serve(stream: INetStream) -> None:
         protocols = Multiselect({TProtocol(name): None for name in (BLOB_PROTOCOL, CONTROL_PROTOCOL)})
-        await protocols.negotiate(BoundedCommunicator(stream))
         channel = Channel(stream, ignore)
-        try:
+        with suppress(ChannelClosed, MultiselectError):  # the victim has hung up
+            await protocols.negotiate(BoundedCommunicator(stream))
             while True:
                 kind, body = await receive(channel)
                 parts = [encode_hello(HELLO)] if kind is FrameType.HELLO else answer(kind, body)
@@ -92,8 +93,6 @@ async def impostor(victim: Site, answer: Answer) -> AsyncIterator[str]:
                     await trio.sleep_forever()
                 else:
                     await channel.send(*parts)
-        except ChannelClosed:
-            pass
 
     async with swarm_of(listen=True) as (swarm, gate):
         swarm.set_stream_handler(serve)
