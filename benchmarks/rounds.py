@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import psutil
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +30,7 @@ QUICK_LARGE = (1564, 1564)  # 2.5 million parameters, 10 MB
 ROUNDS = {False: 32, True: 12}
 SEVERAL_CHUNKS = 1 << 20
 TCP_ROUNDS = 3
+WIDTH = 110  # of a report that goes to a file
 BAR_SECONDS = 0.39
 BAR_CPU_SECONDS = 0.3
 BAR_MB_PER_SECOND = 80.0
@@ -78,7 +80,7 @@ def main() -> None:
         sys.exit(1)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report(Console(), results, plain)
+    report(Console(width=None if sys.stdout.isatty() else WIDTH), results, plain)
     if options.json is not None:
         options.json.write_text(json.dumps(record(results, plain), indent=2) + "\n")
 
@@ -102,7 +104,7 @@ def report(console: Console, results: Sequence[Result], plain: Sequence[Plain]) 
 
 
 def _table(title: str, caption: str, *columns: str) -> Table:
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=MARKDOWN)
     for column in ("sites", "model", "trains", *columns):
         table.add_column(column, justify="right")
     return table
@@ -114,7 +116,7 @@ def _swarm(case: Case) -> tuple[str, str, str]:
 
 def _costs(results: Sequence[Result]) -> Table:
     caption = "CPU: all processes of a kind together. Others: cores that other programs kept busy meanwhile."
-    columns = ("seconds", "least", "most", "CPU s", "of sites", "training", "chain", "others")
+    columns = ("seconds", "least", "most", "CPU s", *KINDS, "others")
     table = _table("Seconds (median) and CPU seconds per round", caption, *columns)
     for result in results:
         seconds = (result.seconds, min(result.rounds), max(result.rounds), result.cpu_seconds)

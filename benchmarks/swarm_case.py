@@ -265,6 +265,6 @@ def _result(
         call_bytes=usage.bytes / site_rounds,
         received_bytes=fmean(site[measured[-1]]["received"] - site[1]["received"] for site in timings) / rounds,
         exchanges=tuple(max(site[number]["transfer"] for site in timings if number in site) for number in measured),
-        peak_bytes=last.peak_bytes,
+        peak_bytes={kind: max(first.peak_bytes[kind], last.peak_bytes[kind]) for kind in KINDS},
         others=max(0.0, last.machine - first.machine - sum(used.values())) / (last.at - first.at),
     )
