@@ -18,7 +18,7 @@ from tests.swarm.learning_samples import heart_disease_folder
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "node.cli", "demo", "--json"]
-PATIENCE = 240
+PATIENCE = 420
 METRICS = {"accuracy", "balanced_accuracy", "auc", "log_loss"}
 
 

@@ -27,7 +27,7 @@ from swarm.models import write_initial
 from swarm.spec import StudySpec
 
 LIMITS = {"accept_seconds": 120, "collect_seconds": 60, "grace_seconds": 1, "merge_seconds": 4, "review_seconds": 10}
-PATIENCE = 150.0
+PATIENCE = 300.0
 POLL_SECONDS = 0.02
 
 
