@@ -41,8 +41,8 @@ def liar(lie: type[Reviewer], number: int) -> type[StudyRunner]:
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             self._honest = self._reviewer
-            site, spec = self._site, self._spec
-            self._liar = lie(self._inputs, site.store, spec.merge_rule(site.store.manifest(spec.initial).tensors))
+            rule = self._spec.merge_rule(self._site.store.manifest(self._spec.initial).tensors)
+            self._liar = lie(self._inputs, self._site.store, rule, self._stopwatch)
 
         async def _publish(self, action: Publish) -> None:
             lies = action.round == number and action.term == 0

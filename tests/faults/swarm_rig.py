@@ -68,9 +68,13 @@ class Rig:
         while not reached():
             self.watcher.poll(self.events.append)
             if time.monotonic() > deadline:
-                logs = "\n".join(f"{site.name}: {site.last_words()}" for site in self.cluster.sites)
-                raise AssertionError(f"waited {PATIENCE:.0f} s for {what}\n{logs}")
+                raise AssertionError(f"waited {PATIENCE:.0f} s for {what}\n{self._last_words()}")
+            if len(self.cluster.dead()) == len(self.cluster.sites):
+                raise AssertionError(f"every site has ended, before {what}\n{self._last_words()}")
             time.sleep(POLL_SECONDS)
+
+    def _last_words(self) -> str:
+        return "\n".join(f"{site.name}: {site.last_words()}" for site in self.cluster.sites)
 
     def until_event(self, kind: type[Event], number: int) -> None:
         """Follow the ledger until an event of that kind in that round."""

@@ -9,10 +9,12 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ledger_world import TERMS, account, found
 
@@ -41,14 +43,10 @@ def send(rpc: NodeRpc, sender: Account, nonce: int) -> int:
 
 def wait_gone(pid: int) -> None:
     """Wait until a process has ended, whoever has to reap it."""
-    while True:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][1] == "Z":
-            return
-        threading.Event().wait(0.01)
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        while process.status() != psutil.STATUS_ZOMBIE:
+            threading.Event().wait(0.01)
 
 
 def test_it_starts_mines_at_once_and_stops(tmp_path: Path) -> None:
