@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
 
-# Tests that run at a time: one a core, eight at most, since some start several processes of their own.
-JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
+# Tests that run at a time: one more than there are cores, since many wait for processes and deadlines; eight at most,
+# since some start several processes of their own.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores + 1 : 8)))
 # More arguments for the program that a target starts: make demo ARGS="--sites 6", make test-fast ARGS="-k merge"
 ARGS ?=
 

@@ -107,6 +107,8 @@ class Inputs:
         """Say why a blob that is here isn't fit to be merged in this round; None where it is."""
         known = blob, round_number == 0
         if known not in self._findings:
+            if self._store.manifest(blob).size > self._size(round_number):
+                return Exclusion.MALFORMED  # as it is to everybody who would have to fetch it
             if round_number == 0:
                 check = partial(check_moments, self._store, blob, self._columns)
             else:

@@ -38,6 +38,13 @@ def started(out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def until_round(process: subprocess.Popen[str], number: int | None) -> None:
+    """Read a demo's progress up to the line that says how a round ended: this one, or whichever comes first."""
+    assert process.stderr is not None
+    wanted = "round " if number is None else f"round {number:>3}: "
+    assert any(line.startswith(wanted) for line in process.stderr), "the demo ended before"
+
+
 def left_behind(out: Path) -> list[int]:
     """Processes that still know the demo's folder, from their command line or as their open files."""
     found = []
@@ -76,28 +83,17 @@ def test_a_swarm_survives_its_leader_and_tells_the_whole_story(tmp_path: Path) -
     assert left_behind(out) == []
 
 
-def test_a_demo_that_was_interrupted_is_resumed(tmp_path: Path) -> None:
+def test_a_demo_that_was_interrupted_or_killed_leaves_no_process_and_is_resumed(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     with started(out, "--rounds", "25") as process:
-        assert process.stderr is not None
-        assert any("round   2" in line for line in process.stderr), "the demo ended before round 2"
+        until_round(process, 2)
         process.send_signal(signal.SIGINT)
         answer, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert json.loads(answer.splitlines()[-1])["code"] == "interrupted"
     assert left_behind(out) == []
-    code, envelope, progress = demo(out, "--resume")
-    assert code == 0, (envelope, progress)
-    numbers = [one["number"] for one in envelope["data"]["rounds"]]
-    assert numbers == list(range(26))
-    assert all(one["output"] for one in envelope["data"]["rounds"])
-
-
-def test_a_demo_killed_outright_leaves_no_process_and_is_resumed(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
-    with started(out, "--rounds", "25") as process:
-        assert process.stderr is not None
-        assert any("round   2" in line for line in process.stderr), "the demo ended before round 2"
+    with started(out, "--resume") as process:
+        until_round(process, None)
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     gone, alive = psutil.wait_procs(children, timeout=30)
@@ -106,6 +102,8 @@ def test_a_demo_killed_outright_leaves_no_process_and_is_resumed(tmp_path: Path)
     code, envelope, progress = demo(out, "--resume")
     assert code == 0, (envelope, progress)
     assert envelope["data"]["study"]["status"] == "finished"
+    assert [one["number"] for one in envelope["data"]["rounds"]] == list(range(26))
+    assert all(one["output"] for one in envelope["data"]["rounds"])
 
 
 def test_the_four_hospitals_of_heart_disease_beat_the_published_figures(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """A site that lies when it leads; the fault tests start it in place of `swarm-node run`.
 
-    python lying_site.py LIE@ROUND --home DIR ...
+    python lying_site.py LIE@ROUND,LIE@ROUND,... --home DIR ...
 
-It lies in that round's first term only, so that every site may be such a one and the next leader is honest.
+It lies in a round's first term only, so that every site may be such a one and the next leader is honest.
 """
 
 import hashlib
@@ -36,17 +36,18 @@ class Omission(Reviewer):
 LIES: dict[str, type[Reviewer]] = {"wrong-output": WrongOutput, "omission": Omission}
 
 
-def liar(lie: type[Reviewer], number: int) -> type[StudyRunner]:
+def liar(lies: dict[int, type[Reviewer]]) -> type[StudyRunner]:
     class LyingRunner(StudyRunner):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
-            self._honest = self._reviewer
             rule = self._spec.merge_rule(self._site.store.manifest(self._spec.initial).tensors)
-            self._liar = lie(self._inputs, self._site.store, rule, self._stopwatch)
+            parts = self._inputs, self._site.store, rule, self._stopwatch
+            self._honest = self._reviewer
+            self._liars = {number: lie(*parts) for number, lie in lies.items()}
 
         async def _publish(self, action: Publish) -> None:
-            lies = action.round == number and action.term == 0
-            self._reviewer = self._liar if lies else self._honest
+            if action.term == 0:
+                self._reviewer = self._liars.get(action.round, self._honest)
             try:
                 await super()._publish(action)
             finally:
@@ -56,8 +57,9 @@ def liar(lie: type[Reviewer], number: int) -> type[StudyRunner]:
 
 
 def main() -> None:
-    lie, _, number = sys.argv.pop(1).partition("@")
-    participation.StudyRunner = liar(LIES[lie], int(number))  # type: ignore[misc]
+    plan = [lie.partition("@") for lie in sys.argv.pop(1).split(",")]
+    lies = {int(number): LIES[lie] for lie, _, number in plan}
+    participation.StudyRunner = liar(lies)  # type: ignore[misc]
     run()
 
 

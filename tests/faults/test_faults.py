@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.events import LeaderElected, RoundExtended, RoundFinalised, RoundSealed
-from ledger.types import Fault, seats_of
+from ledger.types import Fault
 from swarm.merge import Objection
 from tests.faults.swarm_rig import Rig, swarm
 
@@ -17,8 +17,8 @@ SITES = [f"site-{number}" for number in range(1, 5)]
 LYING_SITE = Path(__file__).with_name("lying_site.py")
 
 
-def lying(lie: str) -> list[str]:
-    return [sys.executable, str(LYING_SITE), lie]
+def lying(lies: str) -> list[str]:
+    return [sys.executable, str(LYING_SITE), lies]
 
 
 def the_dead(rig: Rig) -> str:
@@ -68,46 +68,34 @@ def test_a_killed_leader_costs_one_deadline(tmp_path: Path, moment: str) -> None
         rig.check_models([name for name in SITES if name != dead])
 
 
-def test_a_leader_that_publishes_a_wrong_hash_is_rejected(tmp_path: Path) -> None:
-    with swarm(tmp_path, rounds=3, command=lying("wrong-output@2")) as rig:
+def test_leaders_that_lie_are_rejected_and_on_record(tmp_path: Path) -> None:
+    """One publishes the hash of something else, one leaves an honest site out; each time the next one leads."""
+    with swarm(tmp_path, rounds=3, command=lying("wrong-output@1,omission@2")) as rig:
         rig.until_finished()
-        liar, honest = rig.study.round_numbered(2).terms
-        assert liar.fault is Fault.REJECTED
-        assert set(liar.rejected.values()) == {Objection.WRONG_OUTPUT}
-        assert honest.leader != liar.leader
-        assert rig.merged(2) == set(SITES)
+        for number, objection in ((1, Objection.WRONG_OUTPUT), (2, Objection.OMITTED_INPUT)):
+            liar, honest = rig.study.round_numbered(number).terms
+            assert liar.fault is Fault.REJECTED
+            assert set(liar.rejected.values()) == {objection}
+            assert honest.leader != liar.leader
+            assert honest.fault is None
+            assert rig.merged(number) == set(SITES)
+        omission = rig.study.round_numbered(2)
+        assert omission.terms[0].publication is not None
+        assert (omission.committed ^ omission.terms[0].publication.merged).bit_count() == 1
         rig.check_models(SITES)
 
 
-def test_a_leader_that_leaves_an_honest_site_out_is_rejected_and_on_record(tmp_path: Path) -> None:
-    with swarm(tmp_path, rounds=3, command=lying("omission@2")) as rig:
-        rig.until_finished()
-        liar, honest = rig.study.round_numbered(2).terms
-        assert liar.publication is not None
-        left_out = liar.publication.merged ^ rig.study.round_numbered(2).committed
-        assert len(list(seats_of(left_out))) == 1
-        assert liar.fault is Fault.REJECTED
-        assert set(liar.rejected.values()) == {Objection.OMITTED_INPUT}
-        assert honest.fault is None
-        assert rig.merged(2) == set(SITES)
-        rig.check_models(SITES)
-
-
-@pytest.mark.parametrize("moment", [RoundSealed, LeaderElected, RoundFinalised])
-def test_the_chain_restarted_in_mid_round_loses_nothing(tmp_path: Path, moment: type) -> None:
-    with swarm(tmp_path, rounds=4) as rig:
-        rig.until_event(moment, 2)
-        rig.devnet.restart()
-        rig.until_finished()
-        rig.check_models(SITES)
-        assert all(rig.merged(number) == set(SITES) for number in range(5))
-
-
-def test_the_same_study_gives_the_same_model_whoever_leads(tmp_path: Path) -> None:
+def test_the_same_study_gives_the_same_model_whoever_leads_and_however_often_the_chain_is_restarted(
+    tmp_path: Path,
+) -> None:
     models = []
-    for run in ("one", "two"):
-        with swarm(tmp_path / run, rounds=2) as rig:
+    for run, moments in (("quiet", {}), ("restarted", {2: RoundSealed, 3: LeaderElected, 4: RoundFinalised})):
+        with swarm(tmp_path / run, rounds=5) as rig:
+            for number, moment in moments.items():
+                rig.until_event(moment, number)
+                rig.devnet.restart()
             rig.until_finished()
             rig.check_models(SITES)
+            assert all(rig.merged(number) == set(SITES) for number in range(6))
             models.append(rig.study.final_output)
     assert models[0] == models[1]

@@ -101,6 +101,12 @@ async def test_each_fault_of_an_input_has_its_reason() -> None:
         assert gathered.reasons == bytes([Exclusion.OVER_CLIP, Exclusion.WRONG_SHAPE, Exclusion.MALFORMED])
 
 
+async def test_an_oversized_input_is_malformed_also_to_the_leader_that_made_it() -> None:
+    async with connected() as world:
+        blobs = world.honest() | {"ada": give_oversized(world.mine)}
+        assert (await world.gather(world.entries(blobs))).excluded == {0: Exclusion.MALFORMED}
+
+
 async def test_a_model_is_no_update() -> None:
     async with connected() as world:
         nan = float("nan")
@@ -136,7 +142,7 @@ async def test_statistics_committed_again_as_an_update_are_no_update() -> None:
         entries = world.entries({"ada": give_moments(world.mine, 9), "dora": statistics}, number=0)
         assert (await world.gather(entries, number=0)).excluded == {}
         gathered = await world.gather(world.entries(world.honest() | {"dora": statistics}))
-        assert gathered.excluded == {3: Exclusion.WRONG_SHAPE}
+        assert gathered.excluded == {3: Exclusion.MALFORMED}  # they are larger than this model's updates
 
 
 # -- everybody reviews -----------------------------------------------------------------------------------------------
