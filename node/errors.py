@@ -7,6 +7,7 @@ NodeError
 ├── StudyRefused         a study that this site may not run as proposed
 ├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
+├── OperatorError        what an operator asked for can't be done as things stand
 └── DemoError            the demo could not be run
 """
 
@@ -58,6 +59,12 @@ class WorkerError(NodeError):
     def __init__(self, message: str, cause: str = "") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class OperatorError(NodeError):
+    """What an operator asked for can't be done as things stand."""
+
+    code = "node.operator"
 
 
 class DemoError(NodeError):

@@ -23,16 +23,23 @@ EXIT_INTERRUPTED = 130
 Expected = (SwarmError, LedgerError, NetworkError, NodeError)
 
 
-def conclude(command: Callable[[], dict[str, Any]], *, as_json: bool) -> NoReturn:
-    """Run a command and exit: its result or its error goes to the user, in words or as an envelope."""
+def conclude(
+    command: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[dict[str, Any]], None] | None = None
+) -> NoReturn:
+    """Run a command and exit: its result or its error goes to the user, in words or as an envelope.
+
+    `show` puts the result in words; what it says is what the envelope holds, and nothing else.
+    """
     try:
         data = command()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         _leave("error", "interrupted", {"message": "interrupted"}, EXIT_INTERRUPTED, as_json=as_json)
     except Expected as error:
         _leave_with(error, as_json=as_json)
     except BaseExceptionGroup as group:
         _leave_with(first_expected(group), as_json=as_json)
+    if show is not None and not as_json:
+        show(data)
     _leave("ok", "ok", data, EXIT_OK, as_json=as_json)
 
 
