@@ -8,8 +8,11 @@ NodeError
 ├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
 ├── OperatorError        what an operator asked for can't be done as things stand
+├── Unfit                this site can't take part as it is
 └── DemoError            the demo could not be run
 """
+
+from typing import Any
 
 
 class NodeError(Exception):
@@ -65,6 +68,16 @@ class OperatorError(NodeError):
     """What an operator asked for can't be done as things stand."""
 
     code = "node.operator"
+
+
+class Unfit(NodeError):
+    """This site can't take part as it is; `details` say why, check by check."""
+
+    code = "node.unfit"
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class DemoError(NodeError):

@@ -8,10 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ledger.errors import LedgerError
-from node.errors import ConfigurationError, NodeError
-from node.network.errors import NetworkError
-from swarm.errors import SwarmError
+from node.errors import ConfigurationError
+from node.expected import Expected, first_expected
 
 SCHEMA = 1
 
@@ -19,8 +17,6 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-
-Expected = (SwarmError, LedgerError, NetworkError, NodeError)
 
 
 def conclude(
@@ -43,23 +39,11 @@ def conclude(
     _leave("ok", "ok", data, EXIT_OK, as_json=as_json)
 
 
-def first_expected(group: BaseExceptionGroup[BaseException]) -> Exception:
-    """The error that a user can act on, out of the group that a nursery raised; re-raises any other group."""
-    matching = group.subgroup(Expected)
-    if matching is None:
-        raise group
-    error: BaseException = matching
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, Exception):
-        raise group
-    return error
-
-
 def _leave_with(error: Exception, *, as_json: bool) -> NoReturn:
     usage = isinstance(error, ConfigurationError)
     code = str(getattr(error, "code", "error"))
-    _leave("error", code, {"message": str(error)}, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
+    data = {**getattr(error, "details", {}), "message": str(error)}
+    _leave("error", code, data, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
 
 
 def _leave(status: str, code: str, data: dict[str, Any], exit_code: int, *, as_json: bool) -> NoReturn:

@@ -5,6 +5,7 @@ import click
 from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.doctor import doctor
 from node.cli.membership import found, init, join, leave, members, remove, vote
 from node.cli.options import CONTEXT
 from node.cli.run import run
@@ -25,5 +26,5 @@ def main() -> None:
     """Train one model with other hospitals, without sharing a patient record."""
 
 
-for command in (demo, init, found, join, members, vote, leave, remove, study, run, status, data, devnet):
+for command in (demo, init, found, join, members, vote, leave, remove, study, doctor, run, status, data, devnet):
     main.add_command(command)

@@ -111,3 +111,9 @@ def inspection(data: dict[str, Any]) -> None:
     """A study on the ledger: where it stands, and what it would do here."""
     standing(data)
     description(data)
+
+
+def finding(check: str, verdict: str, says: str) -> None:
+    """One line of a doctor's report."""
+    colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}.get(verdict, "dim")
+    _console().print(f"[{colour}]{verdict:>8}[/{colour}]  [bold]{check:<13}[/bold] {escape(says)}")

@@ -11,6 +11,7 @@ from ledger.types import seats_of
 from node.operator.desk import open_desk
 from node.site_folder import SiteFolder
 from node.study_folder import StudyFolder
+from node.version import SOFTWARE
 from swarm import studies
 from swarm.model_file import model_hash
 from tests.node.site_world import running
@@ -58,6 +59,9 @@ def test_sites_join_agree_run_and_are_joined_in_the_middle(tmp_path: Path) -> No
         assert status["studies"][0]["waits_for"] == "collecting: waiting for cleo"
         # cleo's operator is late, and meanwhile a fourth hospital joins the consortium and the running study
         join_and_accept(world, LATE, proposed["spec_hash"])
+        seen = {finding["says"] for finding in done("doctor", "--home", world.home(LATE))["checks"]}
+        assert {f"{name} answers; it runs {SOFTWARE}" for name in ("ada", "bea")} < seen
+        assert "fits study 1" in seen
         sites += [stack.enter_context(running(world.home(name))) for name in (LATE, "cleo")]
         for site in sites:
             site.until("study_finished")
