@@ -7,6 +7,7 @@ from node.cli.demo import demo
 from node.cli.devnet import devnet
 from node.cli.doctor import doctor
 from node.cli.membership import found, init, join, leave, members, remove, vote
+from node.cli.model import model
 from node.cli.options import CONTEXT
 from node.cli.run import run
 from node.cli.study import status, study
@@ -26,5 +27,5 @@ def main() -> None:
     """Train one model with other hospitals, without sharing a patient record."""
 
 
-for command in (demo, init, found, join, members, vote, leave, remove, study, doctor, run, status, data, devnet):
+for command in (demo, init, found, join, members, vote, leave, remove, study, doctor, run, status, model, data, devnet):
     main.add_command(command)

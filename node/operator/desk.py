@@ -63,6 +63,10 @@ class Desk:
             raise OperatorError(f"{problem} called {name!r}; `swarm-node members` shows names and accounts")
         return found[0]
 
+    def name_at(self, study: StudyState, seat: int) -> str:
+        """The name of the site on a seat of a study."""
+        return self.consortium.name_of(study.participant_at(seat).account)
+
     def chain_time(self) -> float:
         """The newest block's time plus what has passed since, by this machine's clock: for messages, not for rules."""
         return max(float(self.ledger.head().timestamp), time.time())

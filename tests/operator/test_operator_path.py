@@ -1,10 +1,11 @@
 """The path of new operators with real processes: from nothing to a finished study, and one more site in the middle."""
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from operator_world import NAMES, World, done
+from operator_world import NAMES, World, done, refused
 
 from ledger.devnet import Devnet
 from ledger.types import seats_of
@@ -75,3 +76,25 @@ def test_sites_join_agree_run_and_are_joined_in_the_middle(tmp_path: Path) -> No
         assert all((seat in seats) == (number >= first) for number, seats in finals.items())
         models = [StudyFolder(SiteFolder(world.home(name)).study(1)).model_path for name in (*NAMES, LATE)]
         assert {model_hash(model) for model in models} == {study.final_output}
+        check_export(world, tmp_path / "model", study.final_output)
+
+
+def check_export(world: World, out: Path, final: bytes | None) -> None:
+    """The model is handed on with its card, and any member can tell what it is."""
+    done("model", "export", "--home", world.home(LATE), 1, "--out", out)
+    card = (out / "model-card.md").read_text(encoding="utf-8")
+    assert final is not None
+    assert final.hex() in card
+    assert "| ada |" in card
+    assert "Not measured" not in card
+    columns = json.loads((out / "standardisation.json").read_text())["columns"]
+    assert columns[0]["name"] == "mean radius"
+    home = world.home("bea")
+    (found,) = done("model", "verify", "--home", home, out / "model.safetensors")["found"]
+    assert (found["study"], found["round"], found["last"]) == (1, 12, True)
+    assert set(found["merged"]) == {*NAMES, LATE}
+    damaged = bytearray((out / "model.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (out / "damaged.safetensors").write_bytes(damaged)
+    assert "no final model of any study" in refused("model", "verify", "--home", home, out / "damaged.safetensors")[1]
+    assert "exists" in refused("model", "export", "--home", world.home(LATE), 1, "--out", out)[1]
