@@ -9,6 +9,7 @@ from node.cli.doctor import doctor
 from node.cli.membership import found, init, join, leave, members, remove, vote
 from node.cli.model import model
 from node.cli.options import CONTEXT
+from node.cli.rehearse import rehearse
 from node.cli.run import run
 from node.cli.study import status, study
 
@@ -27,5 +28,10 @@ def main() -> None:
     """Train one model with other hospitals, without sharing a patient record."""
 
 
-for command in (demo, init, found, join, members, vote, leave, remove, study, doctor, run, status, model, data, devnet):
+BEGINNING = (demo, init, found, join)
+CONSORTIUM = (members, vote, leave, remove)
+STUDIES = (study, doctor, rehearse, run, status, model)
+TOOLS = (data, devnet)
+
+for command in (*BEGINNING, *CONSORTIUM, *STUDIES, *TOOLS):
     main.add_command(command)

@@ -11,7 +11,7 @@ from ledger.state import StudyState
 from ledger.types import Terms
 from node import policy
 from node.errors import OperatorError, StudyRefused
-from node.operator.desk import Desk, signer
+from node.operator.desk import Desk, open_desk, signer
 from node.operator.inspection import differences, in_words
 from node.operator.standing import standing
 from node.reveals import RevealChain, chain_length
@@ -47,6 +47,14 @@ def read_file(path: Path) -> StudySpec:
         raise OperatorError(f"can't read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise OperatorError(f"{path} is not a text file") from None
+
+
+def find(home: Path, name: str) -> StudySpec:
+    """A study by its number on the ledger, or by its file; raises OperatorError, SpecificationError or StudyRefused."""
+    if not name.isdecimal():
+        return read_file(Path(name))
+    with open_desk(home, signing=False) as desk:
+        return specification(desk.study(int(name)))
 
 
 def propose(desk: Desk, draft: StudySpec) -> dict[str, Any]:
