@@ -5,10 +5,14 @@ NodeError
 ├── IdentityError        the keystore or its password
 ├── NotMemberError       this site's key is not a member of the consortium
 ├── StudyRefused         a study that this site may not run as proposed
+├── DataMisfitError      local data that doesn't fit a study (also ValueError)
 ├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
 └── DemoError            the demo could not be run
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class NodeError(Exception):
@@ -39,6 +43,16 @@ class StudyRefused(NodeError):
     """A study that this site may not run as proposed."""
 
     code = "node.study_refused"
+
+
+class DataMisfitError(NodeError, ValueError):
+    """Local data that doesn't fit a study; `details` are what a check found, for the envelope."""
+
+    code = "node.data_misfit"
+
+    def __init__(self, message: str, details: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class StorageError(NodeError):

@@ -52,7 +52,8 @@ def first_expected(group: BaseExceptionGroup[BaseException]) -> Exception:
 def _leave_with(error: Exception, *, as_json: bool) -> NoReturn:
     usage = isinstance(error, ConfigurationError)
     code = str(getattr(error, "code", "error"))
-    _leave("error", code, {"message": str(error)}, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
+    data = {**getattr(error, "details", {}), "message": str(error)}
+    _leave("error", code, data, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
 
 
 def _leave(status: str, code: str, data: dict[str, Any], exit_code: int, *, as_json: bool) -> NoReturn:

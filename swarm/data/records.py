@@ -50,7 +50,7 @@ class Records:
             for index, feature in enumerate(schema.features):
                 self._check_column(self.features[:, index], feature, report)
         else:
-            worst = np.abs(self.features).max(axis=1, initial=0.0)
+            worst = np.maximum(self.features.max(axis=1), -self.features.min(axis=1))
             self._tell(report, rules.too_large(worst), WHOLE_ROW, lambda row: rules.too_large_fault(worst[row]))
         if not schema.classes:
             bad = rules.too_large(self.labels)

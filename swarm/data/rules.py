@@ -37,9 +37,9 @@ def class_index(text: str, classes: Sequence[str]) -> int | Fault:
     text = text.strip()
     if text in classes:
         return classes.index(text)
-    if text.lower() in MISSING:
-        return Fault(Kind.MISSING, "the label is missing")
     listed = ", ".join(classes)
+    if text.lower() in MISSING:
+        return Fault(Kind.MISSING, "the label is missing", "", listed)
     return Fault(Kind.UNKNOWN_CLASS, f"{shown(text)} is not one of the classes {listed}", shown(text), listed)
 
 

@@ -10,7 +10,9 @@ from swarm.data.arrays import read_npz
 from swarm.data.breast_cancer import read_breast_cancer
 from swarm.data.dataset import Rows
 from swarm.data.heart_disease import FLAMBY_SEED, read_heart_disease, split_like_flamby
+from swarm.data.images import read_images
 from swarm.data.misfits import Report
+from swarm.data.parquet import read_parquet
 from swarm.data.records import Records
 from swarm.data.shards import split_shards, split_test
 from swarm.data.table import read_csv
@@ -78,6 +80,32 @@ class CsvSource(_Shardable):
                 yield read_csv(path, spec.data, report)
 
 
+class ParquetSource(_Shardable):
+    """A Parquet file, and maybe another one with the test part."""
+
+    source: Literal["parquet"]
+    path: Path
+    test_path: Path | None = None
+
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all records, and those of a test part of its own."""
+        for path in (self.path, self.test_path):
+            if path is not None:
+                yield read_parquet(path, spec.data, report)
+
+
+class ImagesSource(_Shardable):
+    """A folder of images: a sub-folder for each class, or an index, which is looked for in the folder."""
+
+    source: Literal["images"]
+    path: Path
+    index: Path | None = None
+
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all images."""
+        yield read_images(self.path, self.index, spec.data, report)
+
+
 class NpzSource(_Shardable):
     """A NumPy archive."""
 
@@ -124,7 +152,7 @@ class HeartDiseaseSource(_Source):
         return _parts(records[0], split_like_flamby(records[0].labels, self.seed))
 
 
-DataSource = CsvSource | NpzSource | BreastCancerSource | HeartDiseaseSource
+DataSource = CsvSource | ParquetSource | ImagesSource | NpzSource | BreastCancerSource | HeartDiseaseSource
 _ADAPTER: TypeAdapter[DataSource] = TypeAdapter(Annotated[DataSource, Field(discriminator="source")])
 
 
