@@ -80,13 +80,15 @@ def _misfit_table(misfits: Iterable[Misfit]) -> Table:
             str(misfit.count),
             ", ".join(map(_place, misfit.places)) + more,
             ", ".join(filter(None, misfit.values)),
-            misfit.fault.expected if misfit.places and misfit.fault.expected else misfit.fault.text,
+            misfit.fault.expected if misfit.places else misfit.fault.text,
         )
     return table
 
 
 def _part_table(train: PartSize, test: PartSize) -> Table:
-    table = Table("part", "records", *map(Text, train.support))
+    table = Table("part", "records")
+    for name in train.support:
+        table.add_column(Text(name))
     for name, part in (("train", train), ("test", test)):
         _add(table, name, str(part.records), *map(str, part.support.values()))
     return table

@@ -71,13 +71,14 @@ def check(source: DataSource, spec: StudySpec) -> Check:
     """Read a source to its end and find all that doesn't fit the study; raises nothing for data."""
     tally = Tally()
     read: list[Records] = []
-    parts: tuple[PartSize, PartSize] | tuple[None, None] = (None, None)
+    train: PartSize | None = None
+    test: PartSize | None = None
     try:
         read.extend(examine(source, spec, tally))
-        parts = _parts(source, read, spec, tally)
+        train, test = _parts(source, read, spec, tally)
     except DataError as error:
         tally.add(Misfit("", Fault(Kind.UNREADABLE, str(error))))
-    return Check(tally.misfits, tally.remarks, sum(map(len, read)), *parts, _summaries(read, spec.data))
+    return Check(tally.misfits, tally.remarks, sum(map(len, read)), train, test, _summaries(read, spec.data))
 
 
 def _parts(source: DataSource, read: list[Records], spec: StudySpec, tally: Tally) -> tuple[PartSize, PartSize]:

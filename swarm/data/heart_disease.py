@@ -90,7 +90,8 @@ def _fields(path: Path) -> list[list[str]]:
 def _values(path: Path, line: int, fields: list[str], report: Report) -> list[float]:
     """Read one patient's kept columns; none where a value is missing, and none where one is reported."""
     if len(fields) != FIELDS:
-        fault = Fault(Kind.ROW_LENGTH, f"{len(fields)} values where {FIELDS} are expected", str(len(fields)))
+        text = f"{len(fields)} values where {FIELDS} are expected"
+        fault = Fault(Kind.ROW_LENGTH, text, str(len(fields)), f"{FIELDS} values")
         report.add(Misfit.at(str(path), line, "", fault))
         return []
     kept = fields[: len(COLUMNS)] + fields[-1:]

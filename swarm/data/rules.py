@@ -13,7 +13,7 @@ MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 UNKNOWN = -1
 """Stands for a class that the study doesn't have, once that is reported."""
 
-NO_VALUE = Fault(Kind.MISSING, "the value is missing or not finite")
+NO_VALUE = Fault(Kind.MISSING, "the value is missing or not finite", expected="a number")
 
 Bad = NDArray[np.bool_]
 
@@ -22,7 +22,7 @@ def number(text: str) -> float | Fault:
     """Read a finite decimal number, or say what is wrong with it."""
     text = text.strip()
     if text.lower() in MISSING:
-        return Fault(Kind.MISSING, "the value is missing")
+        return Fault(Kind.MISSING, "the value is missing", expected="a number")
     try:
         value = float(text) if "_" not in text else nan
     except ValueError:

@@ -60,7 +60,8 @@ def csv_rows(path: Path, reader: "Iterator[list[str]]", width: int, report: Repo
     for row in reader:
         line: int = reader.line_num  # type: ignore[attr-defined] # typeshed hides the reader's own class
         if row and len(row) != width:
-            fault = Fault(Kind.ROW_LENGTH, f"{len(row)} values where the header has {width}", str(len(row)), str(width))
+            text = f"{len(row)} values where the header has {width}"
+            fault = Fault(Kind.ROW_LENGTH, text, str(len(row)), f"{width} values")
             report.add(Misfit.at(str(path), line, "", fault))
         elif row:
             yield line, row
