@@ -97,7 +97,7 @@ def _usable(path: Path, column: str, kind: "pyarrow.DataType", schema: DataSecti
         return True
     expected = "text or whole numbers" if is_class else "numbers"
     fault = Fault(
-        Kind.COLUMN_TYPE, f"the column {column!r} is of the type {str(kind)[:64]}, not of {expected}", "", expected
+        Kind.COLUMN_TYPE, f"the column {column!r} is of the type {str(plain)[:64]}, not of {expected}", "", expected
     )
     report.add(Misfit(str(path), fault, column))
     return False
