@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from swarm.data.misfits import Fault, Kind, Misfit, Report
 from swarm.data.records import Records, arrange
 from swarm.data.rules import NO_VALUE, UNKNOWN, class_index
-from swarm.data.table import MAX_FILE_BYTES, row_limit, table_columns
+from swarm.data.table import row_limit, table_columns
 from swarm.errors import DataError
 from swarm.spec import DataSection
 
 if TYPE_CHECKING:
     import pyarrow
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 16_384
+MAX_UNPACKED_BYTES = 1 << 34
 MAX_FOOTER_BYTES = 1 << 26
 
 
@@ -42,7 +43,7 @@ def read_parquet(path: Path, schema: DataSection, report: Report) -> Records:
             return _read(path, file, columns, schema, report)
     except DataError:
         raise
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} is not a Parquet file, or is damaged: {_first_line(error)}") from None
 
 
@@ -56,12 +57,13 @@ def _read(path: Path, file: Any, columns: list[str], schema: DataSection, report
         and arrow.names.count(column) == 1
         and _usable(path, column, arrow.field(place).type, schema, report)
     ]
-    rows = _checked_size(path, file, len(columns), wanted)
+    rows = _checked_size(path, file, len(columns))
     table = np.full((rows, len(columns) - 1), np.nan)
     classes = bool(schema.classes)
     labels = np.full(rows, UNKNOWN, np.int64) if classes else np.full(rows, np.nan)
     start = 0
     for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False) if wanted else ():
+        batch.validate(full=True)  # pyarrow doesn't look at a damaged file's offsets and indices by itself
         stop = start + len(batch)
         if stop > rows:
             raise DataError(f"{path} holds more rows than the {rows} that it declares")
@@ -103,19 +105,21 @@ def _usable(path: Path, column: str, kind: "pyarrow.DataType", schema: DataSecti
     return False
 
 
-def _checked_size(path: Path, file: Any, columns: int, wanted: Sequence[str]) -> int:
-    """Give the number of rows, from the file's footer; raises DataError for none, or more than are read."""
+def _checked_size(path: Path, file: Any, columns: int) -> int:
+    """Give the number of rows, from the file's footer; raises DataError for none, or more than are read.
+
+    The sizes of single columns aren't asked for: in a damaged footer pyarrow ends the process over them.
+    """
     footer, limit = file.metadata, row_limit(columns)
     if footer.num_rows > limit:
         raise DataError(f"{path} has more than {limit} rows")
     if footer.num_rows < 1:
         raise DataError(f"{path} holds no records")
-    size = 0
-    for group in map(footer.row_group, range(footer.num_row_groups)):
-        chunks = map(group.column, range(group.num_columns))
-        size += sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
-    if size > MAX_FILE_BYTES:
-        raise DataError(f"{path}: the study's columns unpack to {size} bytes; at most {MAX_FILE_BYTES} are read")
+    size = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+    if size > MAX_UNPACKED_BYTES:
+        raise DataError(
+            f"{path} unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES} are read: export the study's columns alone"
+        )
     return int(footer.num_rows)
 
 

@@ -171,8 +171,8 @@ def test_absurd_sizes_are_refused_before_they_are_unpacked(tmp_path, monkeypatch
     path = tmp_path / "bomb.parquet"
     parquet.write_table(pa.table({"a": np.zeros(many), "b": np.zeros(many), "y": ["no"] * many}), path)
     source = {"source": "parquet", "path": str(path)}
-    monkeypatch.setattr("swarm.data.parquet.MAX_FILE_BYTES", 1000)
-    assert "the study's columns unpack to" in refusal(source)
+    monkeypatch.setattr("swarm.data.parquet.MAX_UNPACKED_BYTES", 1000)
+    assert "at most 1000 are read: export the study's columns alone" in refusal(source)
     monkeypatch.setattr("swarm.data.table.MAX_ROWS", 10)
     assert "has more than 10 rows" in refusal(source)
 
