@@ -15,7 +15,7 @@ import numpy as np
 
 from swarm.data.dataset import MAX_VALUES
 from swarm.data.misfits import Fault, Kind, Misfit, Report, listing, shown
-from swarm.data.pixels import read_image
+from swarm.data.pixels import bad_file, read_image
 from swarm.data.records import Records, arrange
 from swarm.data.rules import UNKNOWN, cell, class_index
 from swarm.data.table import check_size, csv_header, csv_rows, row_limit
@@ -158,13 +158,13 @@ def _refused(root: Path, name: str) -> Fault | None:
     """Say why a file isn't opened: it isn't in the folder itself, or is no plain file."""
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts or not inside.parts or "\0" in name:
-        return Fault(Kind.BAD_FILE, "it is not a path within the folder", expected="an image")
+        return bad_file("it is not a path within the folder")
     try:
         if (root / inside).resolve() != root / inside:
-            return Fault(Kind.BAD_FILE, "it is a link; put the file itself into the folder", expected="an image")
+            return bad_file("it is a link; put the file itself into the folder")
         if not (root / inside).is_file():
             missing = "it is no plain file" if (root / inside).exists() else "it doesn't exist"
-            return Fault(Kind.BAD_FILE, missing, expected="an image")
+            return bad_file(missing)
     except (OSError, RuntimeError) as error:
-        return Fault(Kind.BAD_FILE, f"it can't be opened ({error})", expected="an image")
+        return bad_file(f"it can't be opened ({error})")
     return None

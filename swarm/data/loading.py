@@ -38,7 +38,7 @@ def check_training_part(source: DataSource, train: Records, spec: StudySpec, rep
     fewest = max(FEWEST_ROWS, spec.privacy.min_samples)
     if len(train) < fewest:
         text = f"the training part has {len(train)} records; this study needs {fewest} at least"
-        report.add(Misfit(train.origin, Fault(Kind.TRAINING_PART, text, str(len(train)), f"{fewest} or more")))
+        report.add(Misfit(train.origin, Fault(Kind.TOO_FEW_RECORDS, text, str(len(train)), f"{fewest} or more")))
     present = np.unique(train.labels).tolist() if spec.data.classes else []
     if len(present) == 1 and not source.allow_one_class:
         name = spec.data.classes[present[0]]
@@ -46,4 +46,4 @@ def check_training_part(source: DataSource, train: Records, spec: StudySpec, rep
             f"every record of the training part is of the class {name!r};"
             " set data.allow_one_class to take part all the same"
         )
-        report.add(Misfit(train.origin, Fault(Kind.TRAINING_PART, text, repr(name), "two classes or more")))
+        report.add(Misfit(train.origin, Fault(Kind.ONE_CLASS, text, repr(name), "two classes or more")))

@@ -34,7 +34,8 @@ class Kind(StrEnum):
     UNKNOWN_CATEGORY = "unknown_category"
     UNKNOWN_CLASS = "unknown_class"
     BAD_FILE = "bad_file"
-    TRAINING_PART = "training_part"
+    TOO_FEW_RECORDS = "too_few_records"
+    ONE_CLASS = "one_class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,12 @@ class Tally:
     """Counts every misfit, by file, column and kind; its memory doesn't grow with the number of rows."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str, Kind], Misfit] = {}
+        self._groups: dict[tuple[str, str, Kind, bool], Misfit] = {}
         self._remarks: list[str] = []
 
     def add(self, misfit: Misfit) -> None:
         """Count it."""
-        key = (misfit.origin, misfit.column, misfit.fault.kind)
+        key = (misfit.origin, misfit.column, misfit.fault.kind, bool(misfit.places))
         earlier = self._groups.get(key)
         self._groups[key] = misfit if earlier is None else earlier.joined(misfit)
 

@@ -44,27 +44,29 @@ def read_image(path: Path, channels: int, height: int, width: int) -> NDArray[np
             with Image.open(BytesIO(data), formats=FORMATS) as image:
                 return _refused(image) or _pixels(image, channels, height, width)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        return _fault(f"it has more than {MAX_PIXELS} pixels")
+        return bad_file(f"it has more than {MAX_PIXELS} pixels")
     except UnidentifiedImageError:
-        return _fault(f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image")
+        return bad_file(f"it is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image")
     except (*BROKEN, struct.error, zlib.error) as error:
-        return _fault(f"it is truncated or damaged ({str(error)[:80] or type(error).__name__})")
+        return bad_file(f"it is truncated or damaged ({str(error)[:80] or type(error).__name__})")
 
 
 def _bytes(path: Path) -> bytes | Fault:
     with path.open("rb") as file:
         data = file.read(MAX_IMAGE_BYTES + 1)
-    return data if len(data) <= MAX_IMAGE_BYTES else _fault(f"it has more than {MAX_IMAGE_BYTES} bytes")
+    return data if len(data) <= MAX_IMAGE_BYTES else bad_file(f"it has more than {MAX_IMAGE_BYTES} bytes")
 
 
 def _refused(image: "Image") -> Fault | None:
     """Say from its header why an image isn't decoded."""
     if image.width * image.height > MAX_PIXELS:
-        return _fault(f"it has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are decoded")
+        return bad_file(f"it has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are decoded")
     if getattr(image, "n_frames", 1) != 1:
-        return _fault("it has several frames; give one image a file")
+        return bad_file("it has several frames; give one image a file")
     if image.mode not in (*PLAIN, *DEEP):
-        return _fault(f"its pixels are of the type {image.mode}, whose black and white aren't known; give 8 or 16 bits")
+        return bad_file(
+            f"its pixels are of the type {image.mode}, whose black and white aren't known; give 8 or 16 bits"
+        )
     return None
 
 
@@ -80,5 +82,6 @@ def _pixels(image: "Image", channels: int, height: int, width: int) -> NDArray[n
     return np.moveaxis(plain.reshape(height, width, channels), -1, 0).astype(np.float32) / np.float32(0xFF)
 
 
-def _fault(text: str) -> Fault:
-    return Fault(Kind.BAD_FILE, text, expected="an image")
+def bad_file(text: str) -> Fault:
+    """Describe a file by what is wrong with it: it has no value to show."""
+    return Fault(Kind.BAD_FILE, text, text, "an image")
