@@ -179,8 +179,8 @@ def frames(kind):
         (encoded(picture(size=(64, 64)), "JPEG")[:-200], "it is truncated or damaged"),
         (encoded(picture(size=(64, 64)))[:60], "it is truncated or damaged"),
         (encoded(picture(size=(64, 64)), "TIFF")[:60], "it is not a PNG, JPEG, BMP or TIFF image"),
-        (encoded(picture(0.5, mode="F"), "TIFF"), "its pixels are of the type F, whose black and white aren't known"),
-        (encoded(picture(7, mode="I"), "TIFF"), "its pixels are of the type I, whose black and white aren't known"),
+        (encoded(picture(0.5, mode="F"), "TIFF"), "its pixels are of the type F, whose range isn't known"),
+        (encoded(picture(7, mode="I"), "TIFF"), "its pixels are of the type I, whose range isn't known"),
     ],
 )
 def test_what_is_no_sound_image_is_refused_by_name(folder, content, fault):
