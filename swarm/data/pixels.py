@@ -64,9 +64,7 @@ def _refused(image: "Image") -> Fault | None:
     if getattr(image, "n_frames", 1) != 1:
         return bad_file("it has several frames; give one image a file")
     if image.mode not in (*PLAIN, *DEEP):
-        return bad_file(
-            f"its pixels are of the type {image.mode}, whose black and white aren't known; give 8 or 16 bits"
-        )
+        return bad_file(f"its pixels are of the type {image.mode}, whose range isn't known; give 8 or 16 bits")
     return None
 
 
