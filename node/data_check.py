@@ -10,25 +10,26 @@ from rich.console import Console
 
 from node import config
 from node.data_view import record, show
-from node.errors import ConfigurationError, DataMisfitError
-from swarm import studies
+from node.errors import ConfigurationError, DataUnfit, OperatorError
+from node.operator.studies import read_file
+from swarm import studies as built_in
 from swarm.data import DataSource, parse
 from swarm.data.check import check
 from swarm.errors import DataError, SpecificationError
 from swarm.nesting import check_nesting
-from swarm.spec import MAX_SPEC_BYTES, StudySpec
+from swarm.spec import StudySpec
 
 
 def check_data(study: str, *, home: Path | None, source: Path | None, console: Console) -> dict[str, Any]:
     """Check a site's data against a study, show what was found, and give it as a record.
 
-    Raises ConfigurationError for a study or source that can't be used, and DataMisfitError, with the record as its
+    Raises ConfigurationError for a study or source that can't be used, and DataUnfit, with the record as its
     details, where the data doesn't fit.
     """
     found = check(_source(home, source), _study(study))
     show(found, console)
     if not found.fits:
-        raise DataMisfitError(
+        raise DataUnfit(
             f"the data doesn't fit the study {study}: {found.count} misfits; correct them at their source,"
             " and check again",
             record(found),
@@ -39,19 +40,21 @@ def check_data(study: str, *, home: Path | None, source: Path | None, console: C
 def _study(name: str) -> StudySpec:
     """Read a study from a TOML file, or one that comes with the program by its name."""
     try:
-        return studies.draft(name) if name in studies.NAMES else StudySpec.from_toml(_text(Path(name)))
-    except SpecificationError as error:
+        return built_in.draft(name) if name in built_in.NAMES else read_file(Path(name))
+    except (SpecificationError, OperatorError) as error:
         raise ConfigurationError(f"the study {name} can't be used: {error}") from None
 
 
 def _source(home: Path | None, path: Path | None) -> DataSource:
-    """Read the data source, from a file of its own or from the site's configuration."""
-    if path is None and home is None:
-        raise ConfigurationError("name the site's folder with --home, or a data source's file with --source")
+    """Read the data source, from a file of its own or else from the site's configuration."""
     if path is not None:
-        origin, given = str(path), config.located(_record(path), path.parent)
+        origin, given = path, config.located(_record(path), path.parent)
     elif home is not None:
-        origin, given = str(home / "config.toml"), config.load(home).data_at(home)
+        origin, given = home / "config.toml", config.load(home).data_at(home)
+    else:
+        raise ConfigurationError("name the site's folder with --home, or a data source's file with --source")
+    if not given:
+        raise ConfigurationError(f"{origin} names no data: say what this site trains on")
     try:
         return parse(given)
     except DataError as error:
@@ -74,11 +77,11 @@ def _record(path: Path) -> Mapping[str, Any]:
 def _text(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_SPEC_BYTES + 1)
+            text = file.read(config.MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"can't read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not text in UTF-8") from None
-    if len(text) > MAX_SPEC_BYTES:
-        raise ConfigurationError(f"{path} is larger than {MAX_SPEC_BYTES} bytes")
+    if len(text) > config.MAX_CONFIG_BYTES:
+        raise ConfigurationError(f"{path} is larger than {config.MAX_CONFIG_BYTES} bytes")
     return text

@@ -5,13 +5,14 @@ NodeError
 ├── IdentityError        the keystore or its password
 ├── NotMemberError       this site's key is not a member of the consortium
 ├── StudyRefused         a study that this site may not run as proposed
-├── DataMisfitError      local data that doesn't fit a study (also ValueError)
 ├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
+├── OperatorError        what an operator asked for can't be done as things stand
+├── Unfit                this site can't take part as it is
+│   └── DataUnfit        its data doesn't fit the study
 └── DemoError            the demo could not be run
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 
@@ -45,16 +46,6 @@ class StudyRefused(NodeError):
     code = "node.study_refused"
 
 
-class DataMisfitError(NodeError, ValueError):
-    """Local data that doesn't fit a study; `details` are what a check found, for the envelope."""
-
-    code = "node.data_misfit"
-
-    def __init__(self, message: str, details: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self.details = details
-
-
 class StorageError(NodeError):
     """This site's own disk doesn't keep or give what it should."""
 
@@ -72,6 +63,28 @@ class WorkerError(NodeError):
     def __init__(self, message: str, cause: str = "") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class OperatorError(NodeError):
+    """What an operator asked for can't be done as things stand."""
+
+    code = "node.operator"
+
+
+class Unfit(NodeError):
+    """This site can't take part as it is; `details` say why, check by check."""
+
+    code = "node.unfit"
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class DataUnfit(Unfit):
+    """This site's data doesn't fit the study; `details` say everything that a check found."""
+
+    code = "node.unfit.data"
 
 
 class DemoError(NodeError):

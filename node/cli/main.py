@@ -5,15 +5,26 @@ import click
 from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.doctor import doctor
+from node.cli.membership import found, init, join, leave, members, remove, vote
 from node.cli.options import CONTEXT
 from node.cli.run import run
+from node.cli.study import status, study
 
 
-@click.group(context_settings=CONTEXT)
+class InOrder(click.Group):
+    """Lists the commands as they were added: in the order in which a newcomer needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings=CONTEXT)
 @click.version_option(package_name="swarm-learning-network", prog_name="swarm-node")
 def main() -> None:
     """Train one model with other hospitals, without sharing a patient record."""
 
 
-for command in (run, demo, data, devnet):
+for command in (demo, init, found, join, members, vote, leave, remove, study, doctor, run, status, data, devnet):
     main.add_command(command)

@@ -97,7 +97,7 @@ def test_an_operator_reads_every_misfit_as_a_table(site: Path) -> None:
     assert result.stdout.replace(f"{site}/", "") == TABLES
     assert result.stderr == (
         f"error: the data doesn't fit the study {site / 'study.toml'}: 3 misfits; correct them at their source,"
-        " and check again  [node.data_misfit]\n"
+        " and check again  [node.unfit.data]\n"
     )
     assert "Doe" not in result.output
 
@@ -110,7 +110,7 @@ def test_a_script_reads_one_envelope_whether_the_data_fits_or_not(site: Path) ->
     write_records(site, *GOOD, "630,0,no")
     result = check(site, "--home", str(site), "--json")
     envelope = json.loads(result.stdout)
-    assert (result.exit_code, envelope["status"], envelope["code"]) == (1, "error", "node.data_misfit")
+    assert (result.exit_code, envelope["status"], envelope["code"]) == (1, "error", "node.unfit.data")
     assert envelope["data"]["misfits"] == [
         {
             "origin": str(site / "records.csv"),
@@ -150,7 +150,9 @@ def test_a_built_in_study_goes_by_its_name(site: Path) -> None:
     [
         ("study.toml", "[study", ["--home", "{site}"], "the specification isn't TOML"),
         ("study.toml", "[study]\nname = 'x'", ["--home", "{site}"], "data: Field required"),
-        ("study.toml", " " * 70_000, ["--home", "{site}"], "is larger than 65536 bytes"),
+        ("study.toml", " " * 270_000, ["--home", "{site}"], "is larger than a specification can be"),
+        ("x.toml", " " * 70_000, ["--source", "{site}/x.toml"], "is larger than 65536 bytes"),
+        ("config.toml", 'name = "a"\nrpc = "x"', ["--home", "{site}"], "config.toml names no data: say what"),
         ("x.json", "[1]", ["--source", "{site}/x.json"], "a data source is an object with the field source"),
         ("x.json", "[" * 100, ["--source", "{site}/x.json"], "is not JSON"),
         ("x.toml", "=", ["--source", "{site}/x.toml"], "is not TOML"),
@@ -168,6 +170,6 @@ def test_wrong_usage_ends_with_two(site: Path, file: str, text: str, arguments: 
 
 
 def test_a_file_that_is_no_text_is_refused(site: Path) -> None:
-    (site / "study.toml").write_bytes(b"\xff")
-    result = check(site, "--home", str(site))
+    (site / "source.toml").write_bytes(b"\xff")
+    result = check(site, "--source", str(site / "source.toml"))
     assert (result.exit_code, "is not text in UTF-8" in result.stderr) == (2, True)
