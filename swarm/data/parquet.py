@@ -50,11 +50,12 @@ def read_parquet(path: Path, schema: DataSection, report: Report) -> Records:
 def _read(path: Path, file: Any, columns: list[str], schema: DataSection, report: Report) -> Records:
     """Read batch by batch into arrays of the file's length; a column that can't be used is reported and stays NaN."""
     arrow = file.schema_arrow
+    names = arrow.names
     wanted = [
         column
-        for column, place in zip(columns, arrange(arrow.names, columns, str(path), report), strict=True)
+        for column, place in zip(columns, arrange(names, columns, str(path), report), strict=True)
         if place is not None
-        and arrow.names.count(column) == 1
+        and names.count(column) == 1
         and _usable(path, column, arrow.field(place).type, schema, report)
     ]
     rows = _checked_size(path, file, len(columns))

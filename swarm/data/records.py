@@ -1,5 +1,6 @@
 """Records as a source gives them, and the check of each value against the study's schema."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,9 +88,10 @@ class Records:
         def tell(bad: rules.Bad, describe: Callable[[float, Feature], Fault]) -> None:
             self._tell(report, bad, feature.name, lambda row: describe(values[row], feature))
 
-        tell(rules.outside(values, feature), rules.outside_fault)
+        outside = rules.outside(values, feature)
+        tell(outside, rules.outside_fault)
         tell(rules.uncategorised(values, feature), rules.uncategorised_fault)
-        tell(rules.too_large(values), lambda value, _: rules.too_large_fault(value))
+        tell(rules.too_large(values) & ~outside, lambda value, _: rules.too_large_fault(value))
 
     def _known(self, schema: DataSection) -> rules.Bad:
         known: rules.Bad = (self.labels >= 0) & (self.labels < len(schema.classes))
@@ -106,8 +108,9 @@ def arrange(given: Sequence[str], wanted: Sequence[str], origin: str, report: Re
 
     Columns that the study doesn't want are remarked on, and never read.
     """
-    doubled = sorted({name for name in given if list(given).count(name) > 1})
-    missing = [name for name in wanted if name not in given]
+    counts = Counter(given)
+    doubled = sorted(name for name, count in counts.items() if count > 1)
+    missing = [name for name in wanted if name not in counts]
     for names, kind, fault in (
         (doubled, Kind.DOUBLED_COLUMN, "appear twice"),
         (missing, Kind.MISSING_COLUMN, "are missing"),
@@ -115,10 +118,11 @@ def arrange(given: Sequence[str], wanted: Sequence[str], origin: str, report: Re
         for name in names:
             sentence = f"these columns {fault}: {listing(names)}"
             report.add(Misfit(origin, Fault(kind, sentence, shown(name)), name))
-    extra = [name for name in given if name not in wanted]
+    known = set(wanted)
+    extra = [name for name in counts if name not in known]
     if extra:
         report.remark(f"{origin}: these columns are not in the study's schema and are not read: {listing(extra)}")
-    return [list(given).index(name) if name in given else None for name in wanted]
+    return [given.index(name) if name in counts else None for name in wanted]
 
 
 def select(table: NDArray[np.float64], places: Places) -> NDArray[np.float64]:
