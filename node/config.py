@@ -10,6 +10,7 @@ A site lives in one folder:
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,10 +65,15 @@ class NodeConfig(BaseModel):
 
     def data_at(self, home: Path) -> dict[str, Any]:
         """The data source with its relative paths made to start from the site's folder."""
-        return {
-            name: str(home / value) if name in PATH_FIELDS and isinstance(value, str) else value
-            for name, value in self.data.items()
-        }
+        return located(self.data, home)
+
+
+def located(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Give a data source with its relative paths made to start from a folder."""
+    return {
+        name: str(folder / value) if name in PATH_FIELDS and isinstance(value, str) else value
+        for name, value in data.items()
+    }
 
 
 def load(home: Path) -> NodeConfig:

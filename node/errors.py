@@ -9,6 +9,7 @@ NodeError
 ├── WorkerError          the training process failed or died
 ├── OperatorError        what an operator asked for can't be done as things stand
 ├── Unfit                this site can't take part as it is
+│   └── DataUnfit        its data doesn't fit the study
 └── DemoError            the demo could not be run
 """
 
@@ -78,6 +79,12 @@ class Unfit(NodeError):
     def __init__(self, message: str, details: dict[str, Any]) -> None:
         super().__init__(message)
         self.details = details
+
+
+class DataUnfit(Unfit):
+    """This site's data doesn't fit the study; `details` say everything that a check found."""
+
+    code = "node.unfit.data"
 
 
 class DemoError(NodeError):
