@@ -29,6 +29,7 @@ T = TypeVar("T")
 ENOUGH_DISK = 2 << 30
 ENOUGH_MEMORY = 2 << 30
 CLOCK_SECONDS = 30
+MORE = "; `swarm-node data check` counts everything that doesn't fit"
 
 
 class Verdict(StrEnum):
@@ -154,7 +155,7 @@ def _data(desk: Desk) -> Iterator[Finding]:
     for study in open_studies:
         _, finding = _try("data", lambda study=study: check_data(specification(study), desk))  # type: ignore[misc]
         if finding is not None:
-            yield Finding("data", Verdict.FAILED, f"study {study.number}: {finding.says}")
+            yield Finding("data", Verdict.FAILED, f"study {study.number}: {finding.says}{MORE}")
         else:
             yield Finding("data", Verdict.OK, f"fits study {study.number}")
 
