@@ -190,14 +190,16 @@ abstract contract StudyRounds is StudyState {
     }
 
     /// @dev Ends the review where a quorum of the committers who are still active attested, or none can any more.
+    ///      Where fewer than minSites of them are left nothing is final: a few who stayed would else be a quorum.
     function _settle(uint256 study, Record storage s) private returns (bool settled) {
         uint256 active = _active(s);
         uint256 voters = s.committed & active;
-        uint256 quorum = voters.count().quorum(s.terms.quorumBps);
+        uint256 left = voters.count();
+        uint256 quorum = left.quorum(s.terms.quorumBps);
         uint256 attested = s.attested & voters;
-        if (attested.count() >= quorum) {
+        if (left >= s.terms.minSites && attested.count() >= quorum) {
             _finalise(study, s, attested);
-        } else if (voters != 0 && (voters & ~s.rejected).count() < quorum) {
+        } else if (left != 0 && (voters & ~s.rejected).count() < quorum) {
             _endTerm(study, s, active, Fault.Rejected);
         } else {
             return false;

@@ -209,6 +209,34 @@ contract StudyReviewTest is Studies {
         rotate();
     }
 
+    function test_nothing_is_final_where_fewer_than_min_sites_are_left() public {
+        uint256 failed = leader();
+        attest(follower(0));
+        withdraw(follower(1));
+        withdraw(follower(2)); // of two both attested, and three make a round
+        rotateRefused();
+        vm.warp(view_().deadline + 1);
+        vm.expectEmit(address(study));
+        emit IStudy.LeaderFailed(id, 1, site(failed), 0, IStudy.Fault.ReviewTimeout);
+        rotate();
+        publish(); // nor is it where the other one leads
+        vm.assertEq(view_().round, 1);
+        assertPhase(IStudy.Phase.Reviewing);
+    }
+
+    function test_a_lone_liar_cannot_make_its_output_final() public {
+        uint256 liar = leader();
+        vm.warp(view_().deadline + 1);
+        rotate(); // now in the merge of the next term
+        for (uint256 i = 0; i < 4; ++i) {
+            if (i != leader()) withdraw(i);
+        }
+        vm.assertTrue(leader() != liar);
+        publish(keccak256("a lie"));
+        vm.assertEq(view_().round, 1);
+        vm.assertEq(view_().lastFinal, 0);
+    }
+
     function rotateRefused() private {
         bytes memory refusal = abi.encodeWithSelector(IStudy.StudyTooEarly.selector, view_().deadline);
         vm.expectRevert(refusal);

@@ -176,7 +176,7 @@ class StudyRounds(StudyState):
         voters = s.committed & active
         needed = quorum(voters.bit_count(), s.terms.quorum_bps)
         attested = s.attested & voters
-        if attested.bit_count() >= needed:
+        if voters.bit_count() >= s.terms.min_sites and attested.bit_count() >= needed:
             self._finalise(study, s, attested)
         elif voters and (voters & ~s.rejected).bit_count() < needed:
             self._end_term(study, s, active, Fault.REJECTED)

@@ -247,6 +247,7 @@ abstract contract Auditor {
         vm.assertEq(quorum, attested & voters);
         vm.assertTrue(quorum.count() * 10000 >= voters.count() * agreed.quorumBps, "final without a quorum");
         vm.assertTrue(quorum != 0, "final by nobody");
+        vm.assertTrue(voters.count() >= agreed.minSites, "final by too few");
         finals[round] = output;
         ++finalised;
         (published, merged, attested, rejected) = (0, 0, 0, 0);

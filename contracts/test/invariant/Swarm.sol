@@ -111,6 +111,7 @@ contract Swarm is Studies, Auditor {
     function begin() private {
         IStudy.Terms memory terms = defaultTerms();
         terms.statistics = true;
+        terms.minSites = 2;
         resetAuditor(terms);
         uint256 proposer;
         while (!consortium.isMember(site(proposer))) ++proposer;
@@ -142,7 +143,7 @@ contract Swarm is Studies, Auditor {
     function merge(IStudy.View memory at) private {
         uint256 inputs = at.committed;
         bytes memory reasons;
-        if (uint256(at.seed) % 3 == 0 && inputs.count() > 3) {
+        if (uint256(at.seed) % 3 == 0 && inputs.count() > agreed.minSites) {
             inputs &= inputs - 1;
             reasons = hex"01";
         }
@@ -165,7 +166,7 @@ contract Swarm is Studies, Auditor {
 
     function pushCollection(IStudy.View memory at) private {
         uint256 have = at.committed & at.eligible;
-        if (have.count() < 3) {
+        if (have.count() < agreed.minSites) {
             if (block.timestamp >= at.deadline) sealRound();
         } else if (block.timestamp >= at.sealableAt || have == at.eligible) {
             sealRound();
@@ -173,11 +174,12 @@ contract Swarm is Studies, Auditor {
     }
 
     /// @dev Whether somebody's departure has left a quorum of attestations, or too few who could make one.
-    function decided(IStudy.View memory at) private pure returns (bool) {
+    function decided(IStudy.View memory at) private view returns (bool) {
         uint256 able = at.committed & at.eligible;
         uint256 quorum = able.count().quorum(QUORUM_BPS);
         if (at.phase != IStudy.Phase.Reviewing || able == 0) return false;
-        return (able & at.attested).count() >= quorum || (able & ~at.rejected).count() < quorum;
+        bool attested = able.count() >= agreed.minSites && (able & at.attested).count() >= quorum;
+        return attested || (able & ~at.rejected).count() < quorum;
     }
 
     // -- liars ---------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ contract Swarm is Studies, Auditor {
 
     function falseSeal(IStudy.View memory at) private view returns (bytes memory) {
         uint256 have = at.committed & at.eligible;
-        bool enough = have.count() >= 3;
+        bool enough = have.count() >= agreed.minSites;
         if (enough && (have == at.eligible || block.timestamp >= at.sealableAt)) return "";
         if (!enough && block.timestamp >= at.deadline) return "";
         return abi.encodeCall(study.seal, (id, at.round, at.attempt));
