@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, QbftInvalid
 from node.errors import ConfigurationError, NodeError
 from node.network.errors import NetworkError
 from swarm.errors import SwarmError
@@ -50,7 +50,7 @@ def first_expected(group: BaseExceptionGroup[BaseException]) -> Exception:
 
 
 def _leave_with(error: Exception, *, as_json: bool) -> NoReturn:
-    usage = isinstance(error, ConfigurationError)
+    usage = isinstance(error, ConfigurationError | QbftInvalid)
     code = str(getattr(error, "code", "error"))
     _leave("error", code, {"message": str(error)}, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
 

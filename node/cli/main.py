@@ -2,6 +2,7 @@
 
 import click
 
+from node.cli.chain import chain
 from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
@@ -15,5 +16,5 @@ def main() -> None:
     """Train one model with other hospitals, without sharing a patient record."""
 
 
-for command in (run, demo, data, devnet):
+for command in (run, demo, data, devnet, chain):
     main.add_command(command)
