@@ -39,35 +39,33 @@ DOCUMENTED_GENESIS = {
 
 # Options that Besu's reference of its command line describes, or that its own test of every option sets; Xdns-* are the
 # early access options that its page on node keys describes.
-DOCUMENTED_OPTIONS = set(
-    [
-        "Xdns-enabled",
-        "Xdns-update-enabled",
-        "data-path",
-        "data-storage-format",
-        "discovery-enabled",
-        "engine-rpc-enabled",
-        "genesis-file",
-        "host-allowlist",
-        "min-gas-price",
-        "network-id",
-        "node-private-key-file",
-        "p2p-host",
-        "p2p-port",
-        "permissions-accounts-config-file",
-        "permissions-accounts-config-file-enabled",
-        "permissions-nodes-config-file",
-        "permissions-nodes-config-file-enabled",
-        "profile",
-        "rpc-http-api",
-        "rpc-http-enabled",
-        "rpc-http-host",
-        "rpc-http-port",
-        "rpc-ws-enabled",
-        "static-nodes-file",
-        "sync-mode",
-    ]
-)
+DOCUMENTED_OPTIONS = {
+    "Xdns-enabled",
+    "Xdns-update-enabled",
+    "data-path",
+    "data-storage-format",
+    "discovery-enabled",
+    "engine-rpc-enabled",
+    "genesis-file",
+    "host-allowlist",
+    "min-gas-price",
+    "network-id",
+    "node-private-key-file",
+    "p2p-host",
+    "p2p-port",
+    "permissions-accounts-config-file",
+    "permissions-accounts-config-file-enabled",
+    "permissions-nodes-config-file",
+    "permissions-nodes-config-file-enabled",
+    "profile",
+    "rpc-http-api",
+    "rpc-http-enabled",
+    "rpc-http-host",
+    "rpc-http-port",
+    "rpc-ws-enabled",
+    "static-nodes-file",
+    "sync-mode",
+}
 
 
 def key(number: int) -> NodeKey:
