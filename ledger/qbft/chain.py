@@ -78,8 +78,8 @@ class Chain:
         found = []
         if not self.faults:
             found.append(
-                f"{len(self.validators)} validators survive no loss: one that stops or lies can stop the chain; "
-                f"it takes {MIN_TO_SURVIVE_ONE} to survive one"
+                f"{len(self.validators)} of {MIN_TO_SURVIVE_ONE} validators: by Besu's documentation it takes "
+                f"{MIN_TO_SURVIVE_ONE} to go on with one that fails or lies"
             )
         if self.has_names:
             found.append("host names need an option that Besu calls early access; IP addresses do without")

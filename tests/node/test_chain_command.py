@@ -183,7 +183,7 @@ def test_a_rehearsal_overwrites_neither_a_chain_nor_a_key(tmp_path: Path) -> Non
 def test_fewer_than_four_validators_are_warned_about(tmp_path: Path) -> None:
     outcome = run("init", "--validators", 3, "--chain-id", 76_113, "--out", tmp_path)
     assert outcome.exit_code == 0
-    assert "warning: 3 validators survive no loss" in outcome.stderr
+    assert "warning: 3 of 4 validators" in outcome.stderr
 
 
 @pytest.mark.parametrize("command", ["key", "init"])
