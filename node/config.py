@@ -10,6 +10,7 @@ A site lives in one folder:
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,13 @@ MAX_CONFIG_BYTES = 64 * 1024
 
 PATH_FIELDS = ("path", "test_path")
 """Fields of data sources that are paths."""
+
+DATA_HINT = """
+# What this site trains on; paths start from this file's folder:
+# [data]
+# source = "csv"
+# path = "patients.csv"
+"""
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -51,12 +59,21 @@ class NodeConfig(BaseModel):
     dev: bool = Field(default=False, description="Run on a development chain, which is one party's machine.")
     poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")
 
+    def password_at(self, home: Path) -> Path | None:
+        """The password file, made to start from the site's folder."""
+        return home / self.password_file if self.password_file is not None else None
+
     def data_at(self, home: Path) -> dict[str, Any]:
         """The data source with its relative paths made to start from the site's folder."""
-        return {
-            name: str(home / value) if name in PATH_FIELDS and isinstance(value, str) else value
-            for name, value in self.data.items()
-        }
+        return located(self.data, home)
+
+
+def located(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Give a data source with its relative paths made to start from a folder."""
+    return {
+        name: str(folder / value) if name in PATH_FIELDS and isinstance(value, str) else value
+        for name, value in data.items()
+    }
 
 
 def load(home: Path) -> NodeConfig:
@@ -83,7 +100,8 @@ def validate(record: dict[str, Any], origin: str) -> NodeConfig:
 
 
 def render(config: NodeConfig) -> bytes:
-    """The configuration as TOML."""
+    """The configuration as TOML: what differs from the defaults, and how to name data where there is none."""
     import tomli_w
 
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)).encode()
+    text = tomli_w.dumps(config.model_dump(mode="json", exclude_defaults=True))
+    return (text if config.data else text + DATA_HINT).encode()

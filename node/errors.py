@@ -7,8 +7,13 @@ NodeError
 ├── StudyRefused         a study that this site may not run as proposed
 ├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
+├── OperatorError        what an operator asked for can't be done as things stand
+├── Unfit                this site can't take part as it is
+│   └── DataUnfit        its data doesn't fit the study
 └── DemoError            the demo could not be run
 """
+
+from typing import Any
 
 
 class NodeError(Exception):
@@ -58,6 +63,28 @@ class WorkerError(NodeError):
     def __init__(self, message: str, cause: str = "") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class OperatorError(NodeError):
+    """What an operator asked for can't be done as things stand."""
+
+    code = "node.operator"
+
+
+class Unfit(NodeError):
+    """This site can't take part as it is; `details` say why, check by check."""
+
+    code = "node.unfit"
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class DataUnfit(Unfit):
+    """This site's data doesn't fit the study; `details` say everything that a check found."""
+
+    code = "node.unfit.data"
 
 
 class DemoError(NodeError):

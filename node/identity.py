@@ -5,6 +5,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from node.errors import IdentityError
 from node.files import write_atomically
@@ -48,14 +49,7 @@ def load(path: Path, password: str) -> Identity:
     """Decrypt a keystore file; raises IdentityError where it is absent, malformed or the password is wrong."""
     from ledger.eth import EthAccount
 
-    try:
-        if path.stat().st_size > MAX_KEYSTORE_BYTES:
-            raise IdentityError(f"{path} is larger than a keystore can be")
-        keystore = json.loads(path.read_bytes())
-    except OSError as error:
-        raise IdentityError(f"can't read the keystore {path}: {error.strerror}; `swarm-node init` makes one") from None
-    except (ValueError, RecursionError):
-        raise IdentityError(f"{path} is not a keystore file") from None
+    keystore = _read(path)
     try:
         key = bytes(EthAccount.decrypt(keystore, password))
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
@@ -63,6 +57,22 @@ def load(path: Path, password: str) -> Identity:
             raise IdentityError(f"wrong password for {path}") from None
         raise IdentityError(f"{path} is not a keystore file that can be decrypted") from None
     return Identity(EthAccount.from_key(key).address, key)
+
+
+def unlock(path: Path, password_file: Path | None) -> Identity:
+    """Decrypt a keystore file with the password from a file, or from $SWARM_PASSWORD; raises IdentityError."""
+    return load(path, read_password(password_file))
+
+
+def address_of(path: Path) -> str:
+    """The account of a keystore file, as it says without being decrypted; raises IdentityError."""
+    from ledger.abi import normalise_address
+
+    address = _read(path).get("address")
+    try:
+        return normalise_address("0x" + str(address).removeprefix("0x"))
+    except ValueError:
+        raise IdentityError(f"{path} is not a keystore file: it names no account") from None
 
 
 def read_password(path: Path | None) -> str:
@@ -78,3 +88,17 @@ def read_password(path: Path | None) -> str:
         return path.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise IdentityError(f"can't read the password file {path}: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_KEYSTORE_BYTES:
+            raise IdentityError(f"{path} is larger than a keystore can be")
+        keystore = json.loads(path.read_bytes())
+    except OSError as error:
+        raise IdentityError(f"can't read the keystore {path}: {error.strerror}; `swarm-node init` makes one") from None
+    except (ValueError, RecursionError):
+        keystore = None
+    if not isinstance(keystore, dict):
+        raise IdentityError(f"{path} is not a keystore file")
+    return keystore

@@ -1,18 +1,17 @@
 """Which studies this site takes part in: accepting what its operator agreed to, running it, keeping what came of it."""
 
-from dataclasses import asdict
 from functools import partial
 
 import trio
 
 from ledger.errors import ContractError, RpcError, TransactionError
 from ledger.state import StudyState
-from ledger.types import Status, Terms
-from node import log
+from ledger.types import Status
+from node import log, policy
 from node.chain import Chain
 from node.claims import Claims
 from node.config import NodeConfig
-from node.errors import NodeError, StorageError, StudyRefused, WorkerError
+from node.errors import NodeError, StorageError, StudyRefused
 from node.faults import DieAt
 from node.identity import Identity
 from node.network.errors import NetworkError
@@ -20,8 +19,9 @@ from node.network.port import Network
 from node.reveals import RevealChain, chain_length
 from node.rounds.runner import SiteParts, StudyRunner
 from node.site_folder import SiteFolder
+from node.specification import specification
 from node.study_folder import StudyFolder
-from node.trainer import Trainer
+from node.trainer import Trainer, hold_against
 from swarm.blobs import BlobStore
 from swarm.errors import SwarmError
 from swarm.model_file import export_safetensors
@@ -86,7 +86,8 @@ class Participation:
             pause = min(2 * pause, MAX_RETRY_SECONDS)
 
     async def _see_through(self, number: int, network: Network) -> None:
-        spec = self._inspect(self._chain.studies[number])
+        spec = specification(self._chain.studies[number])
+        policy.refuse_breaches(policy.load(self._folder.home), spec)
         folder = StudyFolder(self._folder.study(number))
         if self._chain.studies[number].status is Status.FINISHED and folder.is_concluded():
             return
@@ -99,7 +100,7 @@ class Participation:
             folder.spec_path, self._config.data_at(self._folder.home), self._folder.blobs, self._config.worker
         )
         try:
-            await self._prepare(spec, trainer)
+            await hold_against(spec, trainer)
             if not await self._join(number, spec, reveals):
                 return
             self._claims.enter(number, spec)
@@ -118,27 +119,6 @@ class Participation:
         while self._chain.studies[number].status is Status.PROPOSED:
             await self._chain.changed()
         return bool(self._chain.studies[number].rounds)
-
-    def _inspect(self, state: StudyState) -> StudySpec:
-        """Parse a study's specification and hold it against its terms on the ledger."""
-        try:
-            spec = StudySpec.from_json(state.spec)
-        except SwarmError as error:
-            raise StudyRefused(f"the specification can't be run: {error}") from None
-        if spec.hash != state.spec_hash or Terms(**asdict(spec.terms())) != state.terms:
-            raise StudyRefused("the terms on the ledger are not those of the specification")
-        return spec
-
-    async def _prepare(self, spec: StudySpec, trainer: Trainer) -> None:
-        """Hold the local data and the initial model against the specification; raises StudyRefused, or WorkerError."""
-        try:
-            reply = await trainer.request("initial")
-        except WorkerError as error:
-            if not error.cause:
-                raise  # it died or made no sense: not a word about the study
-            raise StudyRefused(f"{error} [{error.cause}]") from None
-        if reply.get("blob") != spec.model.initial:
-            raise StudyRefused("the initial model is not the one in the specification")
 
     async def _conclude(self, number: int, folder: StudyFolder, trainer: Trainer, runner: StudyRunner) -> None:
         """Keep the final model as a file, and how it does on this site's own test data."""

@@ -10,13 +10,13 @@ from ledger.account import Account
 from ledger.client import Ledger
 from ledger.deployment import Deployment
 from ledger.errors import RpcError, TransactionError
-from ledger.rpc import NodeRpc, connect
+from ledger.rpc import NodeRpc
 from ledger.stream import EventStream
 from node import config as configuration
-from node import identity, log
+from node import endpoint, identity, log
 from node.chain import Chain
 from node.config import NodeConfig
-from node.errors import ConfigurationError, NotMemberError
+from node.errors import NotMemberError
 from node.faults import DieAt
 from node.identity import Identity
 from node.network.host import open_network
@@ -27,24 +27,22 @@ from node.version import SOFTWARE
 from swarm.folder_store import FolderStore
 
 RETRY_SECONDS = 5.0
-DEVELOPMENT_CLIENTS = ("anvil", "hardhat", "ganache", "ethereumtester")
 
 
 async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
     """Run a site until SIGTERM or SIGINT; raises NodeError, LedgerError or NetworkError where it can't."""
     folder = SiteFolder(home.absolute())
     config = configuration.load(folder.home)
-    password_file = config.password_file and folder.home / config.password_file
     with folder.lock():
-        me = await trio.to_thread.run_sync(identity.load, folder.keystore, identity.read_password(password_file))
+        me = await trio.to_thread.run_sync(identity.unlock, folder.keystore, config.password_at(folder.home))
         log.configure(site=config.name)
-        rpc = _connect(config)
+        rpc = endpoint.connect(config)
         ledger = Ledger(rpc, Deployment.load(folder.deployment), Account(me.key))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             nursery.start_soon(_hang_up, ledger, rpc)
             try:
-                await trio.to_thread.run_sync(partial(_check_chain, ledger, config))
+                await trio.to_thread.run_sync(partial(endpoint.check, ledger, config))
                 await _take_part(folder, config, me, ledger, nursery, die_at)
             except RpcError:
                 if not nursery.cancel_scope.cancel_called:  # else that was us, hanging up
@@ -87,13 +85,6 @@ async def _take_part(
     await participation.run(network)
 
 
-def _connect(config: NodeConfig) -> NodeRpc:
-    try:
-        return connect(config.rpc)
-    except ValueError as error:
-        raise ConfigurationError(f"config.toml: rpc: {error}") from None
-
-
 async def _hang_up(ledger: Ledger, rpc: NodeRpc) -> None:
     """When the site stops: end what waits for the chain in threads, which nothing else can interrupt."""
     try:
@@ -101,21 +92,6 @@ async def _hang_up(ledger: Ledger, rpc: NodeRpc) -> None:
     finally:
         ledger.close()
         rpc.close()
-
-
-def _check_chain(ledger: Ledger, config: NodeConfig) -> None:
-    """Refuse another chain than the deployment's, and a development chain that was not asked for."""
-    ledger.check()
-    if is_development_chain(ledger.client_version()) and not config.dev:
-        raise ConfigurationError(
-            "this is a development chain: one party's machine, which can rewrite its history. "
-            "Set dev = true in config.toml to run on it all the same"
-        )
-
-
-def is_development_chain(client_version: str) -> bool:
-    """Whether a node's client is one that its operator can rewrite at will."""
-    return client_version.lower().startswith(DEVELOPMENT_CLIENTS)
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import trio
 
 from node import log
-from node.errors import WorkerError
+from node.errors import StudyRefused, WorkerError
 from swarm.nesting import check_nesting
+from swarm.spec import StudySpec
 
 MAX_REPLY_BYTES = 1 << 20
 START_SECONDS = 120.0
@@ -127,3 +128,15 @@ class Trainer:
         if not isinstance(reply, dict):
             raise WorkerError("the training process sent something that is not a reply")
         return reply
+
+
+async def hold_against(spec: StudySpec, trainer: Trainer) -> None:
+    """Hold the local data and the initial model against a specification; raises StudyRefused, or WorkerError."""
+    try:
+        reply = await trainer.request("initial")
+    except WorkerError as error:
+        if not error.cause:
+            raise  # it died or made no sense: not a word about the study
+        raise StudyRefused(f"{error} [{error.cause}]") from None
+    if reply.get("blob") != spec.model.initial:
+        raise StudyRefused("the initial model is not the one in the specification")

@@ -107,16 +107,18 @@ def _shrink(passes: Passes, plan: ClipPlan, bound: int, ceiling: float) -> ClipP
     """Lower the plan's factor until the quantised vector obeys the bound.
 
     Rounding to nearest may push the norm over again where most elements are fractions of one step; rounding toward
-    zero can't, so that the search ends. Below `ceiling` no element leaves the dtype.
+    zero can't, once the vector itself is within the bound. The plan's norm is known to 2**-31 for each element, and
+    the margins grow to 2**-12, so that the search ends. Below `ceiling` no element leaves the dtype.
     """
     start = min(plan.factor, ceiling)
     for toward_zero in (False, True):
         plan = replace(plan, factor=start, toward_zero=toward_zero)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             total = _quantised_norm(passes, plan)
             if total <= bound * bound:
                 return plan
-            plan = replace(plan, factor=plan.factor * (bound / sqrt(total)) * (1 - 2.0**-40))
+            margin = 1 - 2.0 ** (4 * attempt - 40)
+            plan = replace(plan, factor=plan.factor * (bound / sqrt(total)) * margin)
     raise UpdateError("the update can't be clipped to its bound")
 
 

@@ -56,5 +56,5 @@ class NodeKey:
         return PublicKey(Point.from_secret(self.secret).format(compressed=False)[1:])
 
     def to_file(self) -> bytes:
-        """Give the file that Besu reads: one line of hex, not encrypted, since Besu takes no other."""
+        """Give the file that Besu reads: hex and not encrypted, since Besu takes no other; one line, and none after it."""
         return f"0x{self.secret.hex()}".encode()

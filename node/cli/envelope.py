@@ -8,10 +8,9 @@ from typing import Any, NoReturn
 
 import click
 
-from ledger.errors import LedgerError, QbftInvalid
-from node.errors import ConfigurationError, NodeError
-from node.network.errors import NetworkError
-from swarm.errors import SwarmError
+from ledger.errors import QbftInvalid
+from node.errors import ConfigurationError
+from node.expected import Expected, first_expected
 
 SCHEMA = 1
 
@@ -20,39 +19,32 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
-Expected = (SwarmError, LedgerError, NetworkError, NodeError)
 
+def conclude(
+    command: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[dict[str, Any]], None] | None = None
+) -> NoReturn:
+    """Run a command and exit: its result or its error goes to the user, in words or as an envelope.
 
-def conclude(command: Callable[[], dict[str, Any]], *, as_json: bool) -> NoReturn:
-    """Run a command and exit: its result or its error goes to the user, in words or as an envelope."""
+    `show` puts the result in words; what it says is what the envelope holds, and nothing else.
+    """
     try:
         data = command()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         _leave("error", "interrupted", {"message": "interrupted"}, EXIT_INTERRUPTED, as_json=as_json)
     except Expected as error:
         _leave_with(error, as_json=as_json)
     except BaseExceptionGroup as group:
         _leave_with(first_expected(group), as_json=as_json)
+    if show is not None and not as_json:
+        show(data)
     _leave("ok", "ok", data, EXIT_OK, as_json=as_json)
-
-
-def first_expected(group: BaseExceptionGroup[BaseException]) -> Exception:
-    """The error that a user can act on, out of the group that a nursery raised; re-raises any other group."""
-    matching = group.subgroup(Expected)
-    if matching is None:
-        raise group
-    error: BaseException = matching
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, Exception):
-        raise group
-    return error
 
 
 def _leave_with(error: Exception, *, as_json: bool) -> NoReturn:
     usage = isinstance(error, ConfigurationError | QbftInvalid)
     code = str(getattr(error, "code", "error"))
-    _leave("error", code, {"message": str(error)}, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
+    data = {**getattr(error, "details", {}), "message": str(error)}
+    _leave("error", code, data, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)
 
 
 def _leave(status: str, code: str, data: dict[str, Any], exit_code: int, *, as_json: bool) -> NoReturn:

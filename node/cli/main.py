@@ -6,15 +6,33 @@ from node.cli.chain import chain
 from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
+from node.cli.doctor import doctor
+from node.cli.membership import found, init, join, leave, members, remove, vote
+from node.cli.model import model
 from node.cli.options import CONTEXT
+from node.cli.rehearse import rehearse
 from node.cli.run import run
+from node.cli.study import status, study
 
 
-@click.group(context_settings=CONTEXT)
+class InOrder(click.Group):
+    """Lists the commands as they were added: in the order in which a newcomer needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings=CONTEXT)
 @click.version_option(package_name="swarm-learning-network", prog_name="swarm-node")
 def main() -> None:
     """Train one model with other hospitals, without sharing a patient record."""
 
 
-for command in (run, demo, data, devnet, chain):
+BEGINNING = (demo, init, found, join)
+CONSORTIUM = (members, vote, leave, remove)
+STUDIES = (study, doctor, rehearse, run, status, model)
+TOOLS = (data, devnet, chain)
+
+for command in (*BEGINNING, *CONSORTIUM, *STUDIES, *TOOLS):
     main.add_command(command)

@@ -18,8 +18,9 @@ from ledger.events import (
     RoundRetried,
 )
 from ledger.state import ConsortiumState, StudyState
-from ledger.types import Phase, Status, seats_of
+from ledger.types import Phase
 from node.demo.watch import Watcher
+from node.operator.standing import waits_for
 
 BAR_WIDTH = 40
 
@@ -71,34 +72,13 @@ class Display:
         head.add_row(
             Text(f"  round {present.number}/{self._rounds}", style="bold"),
             ProgressBar(total=self._rounds, completed=present.number, width=BAR_WIDTH),
-            Text(waiting_for(study, names), style="dim"),
+            Text(waits_for(study, names), style="dim"),
         )
         table = Table.grid(padding=(0, 3))
         for account, participant in study.sites.items():
             name = names.name_of(account)
             table.add_row("   ", Text(name), _doing(study, participant.seat, account, name in self._down))
         return Group(head, table)
-
-
-def waiting_for(study: StudyState, names: ConsortiumState) -> str:
-    """Say what a running study waits for, by name."""
-    present = study.round
-    match study.phase:
-        case Phase.COLLECTING:
-            missing = present.eligible & names.active_seats & ~present.committed
-            return f"collecting: waiting for {_names(study, names, missing)}"
-        case Phase.MERGING:
-            return f"merging: waiting for the leader, {names.name_of(present.leader or '')}"
-        case Phase.REVIEWING:
-            term = present.term
-            voted = 0 if term is None else sum(1 << seat for seat in {*term.attested, *term.rejected})
-            return f"reviewing: waiting for {_names(study, names, present.committed & ~voted)}"
-        case _:
-            return "finished" if study.status is Status.FINISHED else "ended"
-
-
-def _names(study: StudyState, names: ConsortiumState, seats: int) -> str:
-    return ", ".join(names.name_of(study.participant_at(seat).account) for seat in seats_of(seats)) or "nobody"
 
 
 def _doing(study: StudyState, seat: int, account: str, down: bool) -> Text:

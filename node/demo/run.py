@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from ledger.client import Ledger
 from ledger.devnet import Devnet
 from ledger.rpc import connect
 from ledger.stream import EventStream
-from ledger.types import Status
 from node.demo import plot, report
 from node.demo.cluster import Cluster, SiteProcess
 from node.demo.comparison import Compared, compare_sites
-from node.demo.display import Display
 from node.demo.options import DemoOptions, DemoRecord, check
+from node.demo.play import await_results, follow, result_of
 from node.demo.scene import Scene, SitePlan, reopen, set_up, with_rounds
-from node.demo.watch import POLL_SECONDS, Watcher
+from node.demo.watch import Watcher
 from node.errors import DemoError
 from node.files import write_atomically
 from node.site_folder import SiteFolder
@@ -37,8 +35,6 @@ from swarm.weights import read_vector
 
 LIMITS = {"accept_seconds": 120, "collect_seconds": 60, "grace_seconds": 5, "merge_seconds": 6, "review_seconds": 20}
 """Short time limits, in seconds: everything is on one machine, and a newcomer is watching."""
-RESTART_SECONDS = 3.0
-RESULT_SECONDS = 120.0
 
 
 def run_demo(options: DemoOptions, *, quiet_stdout: bool) -> dict[str, Any]:
@@ -55,8 +51,8 @@ def run_demo(options: DemoOptions, *, quiet_stdout: bool) -> dict[str, Any]:
         watcher.catch_up()
         cluster = stack.enter_context(Cluster(_processes(options, scene)))
         progress.print(f"sites: {', '.join(site.name for site in cluster.sites)}, each a process of its own")
-        _follow(watcher, cluster, progress, spec.training.rounds)
-        _await_results(scene, cluster)
+        follow(watcher, cluster, progress, spec.training.rounds)
+        await_results(scene, cluster)
         compared = _compare(options, spec, scene, progress)
         made = report.make(watcher, ledger, EventStream(ledger).poll(), compared, files)
     plot.draw(made.data, files["plot"])
@@ -122,55 +118,13 @@ def _processes(options: DemoOptions, scene: Scene) -> list[SiteProcess]:
     return [SiteProcess(home.name, home, plan) for home in scene.homes]
 
 
-def _follow(watcher: Watcher, cluster: Cluster, progress: Console, rounds: int) -> None:
-    """Watch until the study has ended, starting sites again that died."""
-    died: dict[str, float] = {}
-    started = time.monotonic()
-    with Display(progress, watcher, rounds) as display:
-        while not watcher.ended:
-            watcher.poll(display.tell)
-            for site in cluster.dead():
-                if site.name not in died:
-                    display.say(f"[red]{site.name}: its process ended[/red]")
-                since = died.setdefault(site.name, time.monotonic())
-                if time.monotonic() - since > RESTART_SECONDS:
-                    del died[site.name]
-                    cluster.restart(site)
-                    display.say(f"[yellow]{site.name}: started again[/yellow]")
-            display.refresh(set(died))
-            time.sleep(POLL_SECONDS)
-    if watcher.watched.status is not Status.FINISHED:
-        raise DemoError(f"study {watcher.study} was aborted")
-    progress.print(
-        f"finished: {len(watcher.watched.rounds)} rounds in {time.monotonic() - started:.0f} s", highlight=False
-    )
-
-
-def _await_results(scene: Scene, cluster: Cluster) -> None:
-    """Wait until every site has the final model on its disk and has tested it on its own patients."""
-    deadline = time.monotonic() + RESULT_SECONDS
-    waiting = list(cluster.sites)
-    while waiting:
-        for site in cluster.dead():
-            cluster.restart(site)
-        waiting = [site for site in waiting if _result(scene, site.home) is None]
-        if waiting and time.monotonic() > deadline:
-            site = waiting[0]
-            raise DemoError(f"{site.name} has no final model yet; its log {site.log} ends with:\n{site.last_words()}")
-        time.sleep(POLL_SECONDS)
-
-
-def _result(scene: Scene, home: Path) -> dict[str, Any] | None:
-    return StudyFolder(SiteFolder(home).study(scene.study)).result()
-
-
 def _compare(options: DemoOptions, spec: StudySpec, scene: Scene, progress: Console) -> Compared:
     """Hold the swarm's model, as a site has it on its disk, against models trained alone and on everybody's data."""
     progress.print("comparing with models trained alone and on everybody's data, over several splits ...")
     study = SiteFolder(scene.homes[0]).study(scene.study)
     shutil.copyfile(StudyFolder(study).model_path, _files(options)["model"])
     store = FolderStore(SiteFolder(scene.homes[0]).blobs)
-    result = _result(scene, scene.homes[0])
+    result = result_of(scene, scene.homes[0])
     if result is None:
         raise DemoError("the first site has no result")
     vector, _ = read_vector(store, bytes.fromhex(result["model"]))

@@ -76,6 +76,7 @@ class StudyRunner:
         self._findings = Findings()
         self._training_seconds = 0.0
         self._training_since: float | None = None
+        self._commit_fails = False
         self._retained_from = 0 if spec.data.standardise else 1
         self._log = log.get().bind(study=study)
         self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, self._log)
@@ -107,6 +108,8 @@ class StudyRunner:
 
     def _decide(self) -> do.Action:
         quick = self._training_now() < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
+        # A site that can't train or commit has verified all the same: without its vote the round might never be final.
+        rides = quick and not self._commit_fails
         return do.decide(
             situation(
                 self.state,
@@ -116,7 +119,7 @@ class StudyRunner:
                 self._folder,
                 self._findings,
                 self._chain.now(),
-                quick,
+                rides,
             )
         )
 
@@ -133,6 +136,8 @@ class StudyRunner:
 
             nursery.start_soon(watch)
             ok = await self._perform(action)
+            if isinstance(action, do.Train | do.Commit | do.AttestAndCommit):
+                self._commit_fails = not ok
             if not ok:
                 with trio.move_on_after(pause):
                     await trio.sleep_forever()

@@ -1,7 +1,7 @@
 """NumPy archives (.npz) with the arrays `x` and `y`, and maybe `x_test` and `y_test`."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm.data.dataset import MAX_ROWS, MAX_VALUES
+from swarm.data.misfits import Fault, Misfit, Report
 from swarm.data.records import Records
+from swarm.data.rules import UNKNOWN, class_index
 from swarm.data.table import check_size
 from swarm.errors import DataError
 from swarm.spec import DataSection
@@ -19,19 +21,19 @@ ARRAYS = {"x", "y", "x_test", "y_test"}
 MAX_ARCHIVE_BYTES = 8 * (MAX_VALUES + MAX_ROWS)
 
 
-def read_npz(path: Path, schema: DataSection) -> tuple[Records, Records | None]:
+def read_npz(path: Path, schema: DataSection, report: Report) -> Iterator[Records]:
     """Read the records, and those of a held-out part if the archive has one.
 
     `x` is [n, features] in the study's order or [n, *shape], `y` holds class indices or names, or numbers in a
-    regression. Raises DataError naming file, row and column.
+    regression. Raises DataError for an archive that is of no such arrays.
     """
     arrays = _load(path)
     unknown = sorted(set(arrays) - ARRAYS)
     if unknown:
         raise DataError(f"{path}: unknown array {unknown[0]!r}; the arrays are {', '.join(sorted(ARRAYS))}")
-    train = _records(path, arrays, "x", "y", schema)
-    has_test = {"x_test", "y_test"} & set(arrays)
-    return train, _records(path, arrays, "x_test", "y_test", schema) if has_test else None
+    yield _records(path, arrays, "x", "y", schema, report)
+    if {"x_test", "y_test"} & set(arrays):
+        yield _records(path, arrays, "x_test", "y_test", schema, report)
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
@@ -51,7 +53,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} is not a NumPy archive of plain numbers: {error}") from None
 
 
-def _records(path: Path, arrays: Mapping[str, NDArray[Any]], x: str, y: str, schema: DataSection) -> Records:
+def _records(
+    path: Path, arrays: Mapping[str, NDArray[Any]], x: str, y: str, schema: DataSection, report: Report
+) -> Records:
     for name in (x, y):
         if name not in arrays:
             raise DataError(f"{path}: the array {name!r} is missing")
@@ -71,22 +75,34 @@ def _records(path: Path, arrays: Mapping[str, NDArray[Any]], x: str, y: str, sch
         raise DataError(f"{path}: {x} is of the type {features.dtype}, not of numbers")
     table = features.reshape(len(features), prod(shape)).astype(np.float64)
     places = np.arange(1, len(features) + 1, dtype=np.int64)
-    return Records(table, _labels(path, y, labels, schema), f"{path} ({x})", places)
+    origin = f"{path} ({x})"
+    records = Records(table, _labels(path, y, labels, schema, report), origin, places)
+    records.check_present(schema, report)
+    if schema.classes and labels.dtype.kind != "U":
+        records.check_indices(schema, report)
+    return records
 
 
-def _labels(path: Path, name: str, labels: NDArray[Any], schema: DataSection) -> NDArray[Any]:
+def _labels(path: Path, name: str, labels: NDArray[Any], schema: DataSection, report: Report) -> NDArray[Any]:
     if not schema.classes:
         if labels.dtype.kind not in "fiu":
             raise DataError(f"{path}: {name} is of the type {labels.dtype}, not of numbers")
         return labels.astype(np.float64)
     if labels.dtype.kind == "U":
-        unknown = np.flatnonzero(~np.isin(labels, schema.classes))
-        if len(unknown):
-            listed = ", ".join(schema.classes)
-            raise DataError(
-                f"{path}, row {unknown[0] + 1}: {name} is {str(labels[unknown[0]])[:64]!r}, not one of {listed}"
-            )
-        return np.array([schema.classes.index(label) for label in labels.tolist()], np.int64)
+        return _named_classes(path, name, labels, schema, report)
     if labels.dtype.kind not in "iub":
         raise DataError(f"{path}: {name} is of the type {labels.dtype}; it must hold class indices or class names")
     return labels.astype(np.int64)
+
+
+def _named_classes(
+    path: Path, name: str, labels: NDArray[Any], schema: DataSection, report: Report
+) -> NDArray[np.int64]:
+    indices = np.empty(len(labels), np.int64)
+    for row, label in enumerate(labels.tolist()):
+        index = class_index(label, schema.classes)
+        if isinstance(index, Fault):
+            report.add(Misfit.at(str(path), row + 1, name, index))
+            index = UNKNOWN
+        indices[row] = index
+    return indices

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm.data.dataset import Rows
-from swarm.data.records import Records, arrange
-from swarm.data.table import check_size, number
+from swarm.data.misfits import Fault, Kind, Misfit, Report
+from swarm.data.records import Records, arrange, select
+from swarm.data.rules import number
+from swarm.data.table import check_size
 from swarm.errors import DataError
 from swarm.spec import DataSection
 
@@ -29,30 +31,26 @@ FLAMBY_SEED = 43
 MAX_BYTES = 1 << 20
 
 
-def read_heart_disease(folder: Path, center: str, schema: DataSection) -> Records:
-    """Read one hospital's complete records; raises DataError naming file, line and column."""
+def read_heart_disease(folder: Path, center: str, schema: DataSection, report: Report) -> Records:
+    """Read one hospital's complete records; raises DataError for what is no such file."""
     path = folder / f"processed.{center}.data"
     if schema.classes != CLASSES:
         raise DataError(f"heart-disease: the study's classes must be {', '.join(CLASSES)}")
-    order = arrange(FEATURES, [feature.name for feature in schema.features], "heart-disease")
+    order = arrange(FEATURES, [feature.name for feature in schema.features], "heart-disease", report)
     rows: list[list[float]] = []
     labels: list[int] = []
     lines: list[int] = []
     for line, fields in enumerate(_fields(path), 1):
         if not fields:
             continue
-        if len(fields) != FIELDS:
-            raise DataError(f"{path}, row {line}: {len(fields)} values where {FIELDS} are expected")
-        kept = fields[: len(COLUMNS)] + fields[-1:]
-        if "?" in kept:
-            continue
-        values = [_value(path, line, column, text) for column, text in zip((*COLUMNS, "num"), kept, strict=True)]
-        rows.append(_encode(values[:-1]))
-        labels.append(int(values[-1] > 0))
-        lines.append(line)
+        values = _values(path, line, fields, report)
+        if values:
+            rows.append(_encode(values[:-1]))
+            labels.append(int(values[-1] > 0))
+            lines.append(line)
     if not rows:
         raise DataError(f"{path} holds no complete records")
-    return Records(np.array(rows)[:, order], np.array(labels, np.int64), str(path), np.array(lines, np.int64))
+    return Records(select(np.array(rows), order), np.array(labels, np.int64), str(path), np.array(lines, np.int64))
 
 
 def split_like_flamby(labels: NDArray[np.int64], seed: int = FLAMBY_SEED) -> tuple[Rows, Rows]:
@@ -89,16 +87,30 @@ def _fields(path: Path) -> list[list[str]]:
     return [[field.strip() for field in line.split(",")] if line.strip() else [] for line in text.splitlines()]
 
 
-def _value(path: Path, line: int, column: str, text: str) -> float:
-    try:
-        value = number(text)
-    except DataError as error:
-        raise DataError(f"{path}, row {line}, column {column!r}: {error}") from None
+def _values(path: Path, line: int, fields: list[str], report: Report) -> list[float]:
+    """Read one patient's kept columns; none where a value is missing, and none where one is reported."""
+    if len(fields) != FIELDS:
+        text = f"{len(fields)} values where {FIELDS} are expected"
+        fault = Fault(Kind.ROW_LENGTH, text, str(len(fields)), f"{FIELDS} values")
+        report.add(Misfit.at(str(path), line, "", fault))
+        return []
+    kept = fields[: len(COLUMNS)] + fields[-1:]
+    if "?" in kept:
+        return []
+    read = [(column, _value(column, text)) for column, text in zip((*COLUMNS, "num"), kept, strict=True)]
+    for column, value in read:
+        if isinstance(value, Fault):
+            report.add(Misfit.at(str(path), line, column, value))
+    values = [value for _, value in read if not isinstance(value, Fault)]
+    return values if len(values) == len(read) else []
+
+
+def _value(column: str, text: str) -> float | Fault:
+    value = number(text)
     allowed = CATEGORIES.get(column, (0, 1, 2, 3, 4) if column == "num" else ())
-    if allowed and value not in allowed:
-        raise DataError(
-            f"{path}, row {line}, column {column!r}: {value:g} is not one of {', '.join(map(str, allowed))}"
-        )
+    if allowed and not isinstance(value, Fault) and value not in allowed:
+        listed = ", ".join(map(str, allowed))
+        return Fault(Kind.UNKNOWN_CATEGORY, f"{value:g} is not one of {listed}", f"{value:g}", listed)
     return value
 
 

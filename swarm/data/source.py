@@ -1,6 +1,6 @@
 """Where a site's records come from: a small object in the site's configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,15 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from swarm.data.arrays import read_npz
 from swarm.data.breast_cancer import read_breast_cancer
-from swarm.data.dataset import Dataset, Part, Rows, SiteData
+from swarm.data.dataset import Rows
 from swarm.data.heart_disease import FLAMBY_SEED, read_heart_disease, split_like_flamby
+from swarm.data.images import read_images
+from swarm.data.misfits import Report
+from swarm.data.parquet import read_parquet
 from swarm.data.records import Records
 from swarm.data.shards import split_shards, split_test
 from swarm.data.table import read_csv
 from swarm.errors import DataError
 from swarm.spec import StudySpec
 
-FEWEST_ROWS = 2
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
@@ -47,16 +49,19 @@ class _Shardable(_Source):
             raise ValueError(f"shard must be from 0 to {self.shards - 1}")
         return self
 
-    def own(self, records: Records, spec: StudySpec) -> Records:
-        """Give this site's share."""
+    def divide(self, records: Sequence[Records], spec: StudySpec) -> tuple[Records, Records]:
+        """Give this site's training and test part of what was read."""
+        own = [self._own(part, spec) for part in records]
+        return (own[0], own[1]) if len(own) > 1 else self._split(own[0], spec)
+
+    def _own(self, records: Records, spec: StudySpec) -> Records:
         if self.shard is None or self.shards is None:
             return records
         if not spec.data.classes:
             raise DataError("shards: only the records of a classification are divided among sites")
         return records.take(split_shards(records.labels, self.shards, self.seed)[self.shard])
 
-    def split(self, records: Records, spec: StudySpec) -> tuple[Records, Records]:
-        """Hold a test part back."""
+    def _split(self, records: Records, spec: StudySpec) -> tuple[Records, Records]:
         strata = records.labels if spec.data.classes else records.labels * 0
         return _parts(records, split_test(strata, self.test_fraction, self.seed))
 
@@ -68,12 +73,37 @@ class CsvSource(_Shardable):
     path: Path
     test_path: Path | None = None
 
-    def records(self, spec: StudySpec) -> tuple[Records, Records]:
-        """Read training and test part."""
-        records = self.own(read_csv(self.path, spec.data), spec)
-        if self.test_path is None:
-            return self.split(records, spec)
-        return records, self.own(read_csv(self.test_path, spec.data), spec)
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all records, and those of a test part of its own."""
+        for path in (self.path, self.test_path):
+            if path is not None:
+                yield read_csv(path, spec.data, report)
+
+
+class ParquetSource(_Shardable):
+    """A Parquet file, and maybe another one with the test part."""
+
+    source: Literal["parquet"]
+    path: Path
+    test_path: Path | None = None
+
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all records, and those of a test part of its own."""
+        for path in (self.path, self.test_path):
+            if path is not None:
+                yield read_parquet(path, spec.data, report)
+
+
+class ImagesSource(_Shardable):
+    """A folder of images: a sub-folder for each class, or an index, which is looked for in the folder."""
+
+    source: Literal["images"]
+    path: Path
+    index: Path | None = None
+
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all images."""
+        yield read_images(self.path, self.index, spec.data, report)
 
 
 class NpzSource(_Shardable):
@@ -82,12 +112,9 @@ class NpzSource(_Shardable):
     source: Literal["npz"]
     path: Path
 
-    def records(self, spec: StudySpec) -> tuple[Records, Records]:
-        """Read training and test part."""
-        train, test = read_npz(self.path, spec.data)
-        if test is None:
-            return self.split(self.own(train, spec), spec)
-        return self.own(train, spec), self.own(test, spec)
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all records, and those of a test part of its own."""
+        return read_npz(self.path, spec.data, report)
 
 
 class BreastCancerSource(_Shardable):
@@ -99,9 +126,9 @@ class BreastCancerSource(_Shardable):
     source: Literal["breast-cancer"]
     test_fraction: float = Field(default=0.4, ge=0, lt=1)
 
-    def records(self, spec: StudySpec) -> tuple[Records, Records]:
-        """Read training and test part."""
-        return self.split(self.own(read_breast_cancer(spec.data), spec), spec)
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all records."""
+        yield read_breast_cancer(spec.data, report)
 
 
 class HeartDiseaseSource(_Source):
@@ -116,13 +143,16 @@ class HeartDiseaseSource(_Source):
     seed: Seed = FLAMBY_SEED
     allow_one_class: bool = True
 
-    def records(self, spec: StudySpec) -> tuple[Records, Records]:
-        """Read training and test part."""
-        records = read_heart_disease(self.path, self.center, spec.data)
-        return _parts(records, split_like_flamby(records.labels, self.seed))
+    def read(self, spec: StudySpec, report: Report) -> Iterator[Records]:
+        """Read all records."""
+        yield read_heart_disease(self.path, self.center, spec.data, report)
+
+    def divide(self, records: Sequence[Records], spec: StudySpec) -> tuple[Records, Records]:
+        """Give training and test part of what was read."""
+        return _parts(records[0], split_like_flamby(records[0].labels, self.seed))
 
 
-DataSource = CsvSource | NpzSource | BreastCancerSource | HeartDiseaseSource
+DataSource = CsvSource | ParquetSource | ImagesSource | NpzSource | BreastCancerSource | HeartDiseaseSource
 _ADAPTER: TypeAdapter[DataSource] = TypeAdapter(Annotated[DataSource, Field(discriminator="source")])
 
 
@@ -136,34 +166,6 @@ def parse(record: Mapping[str, Any]) -> DataSource:
             for fault in error.errors(include_url=False, include_input=False)
         ]
         raise DataError("; ".join(faults)) from None
-
-
-def load(source: Mapping[str, Any] | DataSource, spec: StudySpec) -> SiteData:
-    """Read one site's data and hold it against the study's schema.
-
-    Raises DataError naming file, row and column; also where the training part has too few rows, or one class only
-    and the source doesn't allow that. A test part may hold one class, or be empty.
-    """
-    chosen = parse(source) if isinstance(source, Mapping) else source
-    training, testing = chosen.records(spec)
-    train, test = training.dataset(spec.data, Part.TRAIN), testing.dataset(spec.data, Part.TEST)
-    _check_training_part(train, training.origin, spec, allow_one_class=chosen.allow_one_class)
-    return SiteData(train, test)
-
-
-def _check_training_part(train: Dataset, origin: str, spec: StudySpec, *, allow_one_class: bool) -> None:
-    fewest = max(FEWEST_ROWS, spec.privacy.min_samples)
-    if len(train) < fewest:
-        raise DataError(f"{origin}: the training part has {len(train)} records; this study needs {fewest} at least")
-    classes = spec.data.classes
-    present = (
-        [name for name, count in zip(classes, train.support(len(classes)), strict=True) if count] if classes else []
-    )
-    if classes and len(present) < 2 and not allow_one_class:
-        raise DataError(
-            f"{origin}: every record of the training part is of the class {present[0]!r};"
-            " set data.allow_one_class to take part all the same"
-        )
 
 
 def _parts(records: Records, rows: tuple[Rows, Rows]) -> tuple[Records, Records]:

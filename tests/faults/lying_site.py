@@ -9,6 +9,8 @@ import hashlib
 import sys
 from typing import Any
 
+import trio
+
 from node import participation
 from node.cli.main import run
 from node.rounds.decide import Publish
@@ -25,12 +27,24 @@ class WrongOutput(Reviewer):
 
 
 class Omission(Reviewer):
-    """Leaves an honest site out and says that it couldn't be reached."""
+    """Leaves an honest site out and says that it couldn't be reached, once all others can know better."""
 
     async def gather(self, number: int, entries: tuple[Entry, ...], give_up: float) -> Gathered:
         gathered = await super().gather(number, entries, give_up)
         victim = gathered.merged[-1]
+        me = self._inputs._network.address
+        for other in gathered.merged:
+            if other.site != me:
+                await self._await_copy(victim, number, other.site)
         return Gathered(gathered.merged[:-1], {**gathered.excluded, victim.seat: Exclusion.UNREACHABLE})
+
+    async def _await_copy(self, victim: Entry, number: int, site: str) -> None:
+        """Ask a site for the victim's update until it has it."""
+        finding: Exclusion | None = Exclusion.UNREACHABLE
+        while finding is not None:
+            self._inputs.forget(victim.commitment.blob)
+            finding = await self._inputs.fetch(victim.commitment.blob, number, [site])
+            await trio.sleep(0.02)
 
 
 LIES: dict[str, type[Reviewer]] = {"wrong-output": WrongOutput, "omission": Omission}

@@ -70,7 +70,7 @@ def test_a_killed_leader_costs_one_deadline(tmp_path: Path, moment: str) -> None
 
 def test_leaders_that_lie_are_rejected_and_on_record(tmp_path: Path) -> None:
     """One publishes the hash of something else, one leaves an honest site out; each time the next one leads."""
-    with swarm(tmp_path, rounds=3, command=lying("wrong-output@1,omission@2")) as rig:
+    with swarm(tmp_path, rounds=3, command=lying("wrong-output@1,omission@2"), merge_seconds=60) as rig:
         rig.until_finished()
         for number, objection in ((1, Objection.WRONG_OUTPUT), (2, Objection.OMITTED_INPUT)):
             liar, honest = rig.study.round_numbered(number).terms

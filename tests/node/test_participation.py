@@ -100,6 +100,33 @@ async def test_any_other_study_is_left_alone(world: World) -> None:
     assert world.sent == []
 
 
+async def test_the_policy_has_the_last_word_whoever_agreed(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    (world.home / "policy.toml").write_text("max_rounds = 1\n")
+    async with running(world):
+        await trio.sleep(100)
+    assert (world.opened, world.sent) == (0, [])
+    assert "max_rounds: its number of rounds is 5; at most 1 is allowed" in capsys.readouterr().out
+
+
+async def test_nothing_runs_under_a_policy_that_can_not_be_read_until_it_can(world: World) -> None:
+    (world.home / "policy.toml").write_text("max_rounds =")
+    async with running(world):
+        await trio.sleep(100)
+        assert (world.opened, world.sent) == (0, [])
+        (world.home / "policy.toml").unlink()
+        await world.chain.until(lambda: accepted(world))
+
+
+async def test_a_study_that_was_accepted_elsewhere_is_taken_up(world: World) -> None:
+    """By the operator's command, while the node runs."""
+    async with running(world, accept=[]):
+        await trio.sleep(10)
+        assert world.opened == 0
+        world.chain.ledger.accept(1, world.spec.hash, world.reveals.tip)
+        await trio.sleep(10)
+        assert world.opened == 1
+
+
 async def test_relative_paths_of_the_data_start_from_the_sites_folder(world: World) -> None:
     data = {"source": "csv", "path": "patients.csv", "test_path": "/data/test.csv", "seed": 3}
     async with running(world, data=data):

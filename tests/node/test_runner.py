@@ -11,7 +11,7 @@ from round_world import give_model, give_update
 
 from ledger.errors import ChainMismatch, RpcUnreachable, TransactionLost, TransactionTimeout
 from ledger.events import LeaderFailed, RoundRetried
-from ledger.reverts import RoundNotEligible
+from ledger.reverts import CommitEpsilonBudgetExceeded, RoundNotEligible
 from ledger.types import Fault, Status
 from node.errors import WorkerError
 from node.rounds.runner import MAX_RETRY_SECONDS
@@ -118,6 +118,34 @@ async def test_training_that_takes_long_does_not_hold_the_attestation_up(world: 
         assert trio.current_time() - published < world.spec.round.review_seconds / 4
         await trio.sleep(1)
         assert world.trainer.asked == [1, 2, 2]
+
+
+async def published_by_another(world: RunnerWorld) -> bytes:
+    """A first round up to the review of an output that holds; the site has committed and not voted."""
+    await world.chain.until(lambda: len(world.sent) == 1)
+    mine = world.trainer.update_of(1)
+    world.chain.commit("bea", 1, commitment(mine))
+    world.chain.seal(1, 0b0011, "bea")
+    rule = world.spec.merge_rule(world.store.manifest(world.spec.initial).tensors)
+    output = merge_updates(_copy(world.store), world.spec.initial, [(mine, 1), (mine, 1)], rule).blob
+    world.chain.publish("bea", 1, output, 0b0011)
+    return output
+
+
+async def test_training_that_fails_does_not_hold_the_attestation_up(world: RunnerWorld) -> None:
+    world.trainer.answers[2] = WorkerError("the data is gone")
+    async with running(world):
+        output = await published_by_another(world)
+        await trio.sleep(world.spec.round.review_seconds / 4)
+    assert world.sent[1:] == [("attest", output)]
+
+
+async def test_a_commit_that_is_refused_does_not_hold_the_attestation_up(world: RunnerWorld) -> None:
+    world.chain.ledger.refusals["attest_and_commit"] = CommitEpsilonBudgetExceeded(9, 8)
+    async with running(world):
+        output = await published_by_another(world)
+        await trio.sleep(world.spec.round.review_seconds / 4)
+    assert world.sent[1:] == [("attest", output)]
 
 
 # -- refusals and failures -------------------------------------------------------------------------------------------

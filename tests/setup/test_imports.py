@@ -25,6 +25,8 @@ ONLY_IN = {
     "sklearn": ("swarm",),
     "safetensors": ("swarm",),
     "matplotlib": ("node",),
+    "pyarrow": ("swarm.data",),
+    "PIL": ("swarm.data",),
 }
 
 # where secrets are drawn and strangers' bytes are read, these are not even imported
@@ -47,6 +49,7 @@ BROUGHT_BY = {
     "google": "protobuf",
     "hexbytes": "web3",
     "multiaddr": "libp2p",
+    "PIL": "pillow",
     "requests": "web3",
     "rlp": "web3",
     "sklearn": "scikit_learn",
@@ -140,6 +143,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
     [
         ("node.cli", {"torch", "sklearn", "matplotlib"}),
         ("ledger", {"torch", "libp2p", "sklearn", "matplotlib"}),
+        ("swarm.data", {"torch", "sklearn", "pyarrow", "PIL"}),
         ("swarm.spec", {"torch", "trio", "web3", "libp2p"}),
         ("swarm.merge", {"torch", "trio", "web3", "libp2p"}),
         ("swarm.blobs", {"torch", "trio", "web3", "libp2p"}),

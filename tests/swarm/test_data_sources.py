@@ -6,6 +6,7 @@ from learning_samples import breast_cancer_spec, image_spec, tiny_spec
 
 from swarm.data import Dataset, Part, load, parse
 from swarm.data.breast_cancer import read_breast_cancer
+from swarm.data.misfits import Refusal
 from swarm.errors import DataError
 from swarm.studies import draft
 
@@ -75,7 +76,6 @@ def test_a_label_that_is_no_class_is_refused_with_the_classes(tmp_path):
     ("header", "fault"),
     [
         ("a,y", "these columns are missing: 'b'"),
-        ("a,b,c,y", "these columns are not in the study's schema: 'c'"),
         ("a,c,y", "these columns are missing: 'b'"),
         ("a,b,a,y", "these columns appear twice: 'a'"),
         ("", "is empty"),
@@ -83,6 +83,12 @@ def test_a_label_that_is_no_class_is_refused_with_the_classes(tmp_path):
 )
 def test_a_wrong_header_is_refused(tmp_path, header, fault):
     assert fault in refusal(csv_file(tmp_path, *GOOD, header=header))
+
+
+def test_other_columns_are_not_read(tmp_path):
+    lines = [f"Mrs Doe,{line}" for line in GOOD]
+    data = load(csv_file(tmp_path, *lines, header="name,a,b,y"), tiny_spec())
+    assert data.train.names == ("a", "b")
 
 
 def test_a_row_of_another_length_is_refused(tmp_path):
@@ -188,8 +194,12 @@ def test_images_are_flattened(tmp_path):
         ({"x": X[:0], "y": Y[:0]}, "x holds no records"),
         ({"x": X.astype(complex), "y": Y}, "not of numbers"),
         ({"x": X, "y": Y + 1}, "row 2, column 'y': 2 is not a class index from 0 to 1"),
+        ({"x": X, "y": Y - 1}, "row 1, column 'y': -1 is not a class index from 0 to 1"),
         ({"x": X, "y": Y.astype(float)}, "it must hold class indices or class names"),
-        ({"x": X, "y": np.array(["yes"] * 19 + ["maybe"])}, "row 20: y is 'maybe'"),
+        (
+            {"x": X, "y": np.array(["yes"] * 19 + ["maybe"])},
+            "row 20, column 'y': 'maybe' is not one of the classes no, yes",
+        ),
         ({"x": np.where(X == 7, np.nan, X), "y": Y}, "row 4, column 'b': the value is missing or not finite"),
         ({"x": X.astype(object), "y": Y}, "not a NumPy archive of plain numbers"),
     ],
@@ -233,7 +243,7 @@ def test_a_regression_takes_numbers(tmp_path):
 
 def test_breast_cancer_is_there_with_malignant_as_positive_class():
     spec = breast_cancer_spec()
-    records = read_breast_cancer(spec.data)
+    records = read_breast_cancer(spec.data, Refusal())
     assert records.features.shape == (569, 30)
     assert np.bincount(records.labels).tolist() == [357, 212]
     assert load({"source": "breast-cancer"}, spec).samples == 569

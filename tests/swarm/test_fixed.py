@@ -121,6 +121,23 @@ def test_elements_below_one_step_do_not_break_the_clip() -> None:
     assert sum(value**2 for value in _quantised(plan, values)) <= 100**2
 
 
+@settings(deadline=None)
+@given(
+    st.floats(1e5, 1e7),
+    arrays(np.float64, st.integers(1, 300), elements=st.floats(-1e-3, 1e-3) | st.floats(-100, 100)),
+    st.integers(2**20, 2**31 - 1),
+)
+@example(294549.75982772093, np.array([66.57734460415732, *[0.0005775730542541956] * 18]), 1526839438)
+def test_one_large_element_among_small_ones_does_not_break_the_clip(large: float, rest: Doubles, bound: int) -> None:
+    """The large one alone is nearly the bound: it must lose whole steps to make room for the others."""
+    values = np.array([large, *rest])
+    plan = plan_clip(_passes(values), bound=bound, scale_bits=16)
+    quantised = _quantised(plan, values)
+    assert sum(value**2 for value in quantised) <= bound**2
+    if plan.clipped:
+        assert sqrt(sum(value**2 for value in quantised)) >= bound * (1 - 2.0**-10)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_refuses_what_is_not_finite(wrong: float) -> None:
     values = np.zeros(BLOCK + 5)

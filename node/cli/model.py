@@ -1,0 +1,69 @@
+"""`swarm-node model`: models that came of studies."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node.cli.envelope import conclude
+from node.cli.options import PATH, home_option, json_option
+
+
+@click.group()
+def model() -> None:
+    """Hold a model file against the ledger, or hand a final model on."""
+
+
+@model.command("verify")
+@home_option
+@click.argument("file", type=PATH)
+@json_option
+def verify(home: Path, file: Path, as_json: bool) -> None:
+    """Say which study and round a model file is the final model of, according to the ledger.
+
+    Example: swarm-node model verify --home site model.safetensors
+    """
+
+    def command() -> dict[str, Any]:
+        from node.operator.desk import open_desk
+        from node.operator.models import verify as look
+
+        with open_desk(home, signing=False) as desk:
+            return look(desk, file)
+
+    def show(data: dict[str, Any]) -> None:
+        click.echo(f"model {data['model']}")
+        for one in data["found"]:
+            which = "the final model" if one["last"] else f"the model after round {one['round']}"
+            click.echo(
+                f"  {which} of study {one['study']} ({one['name']}): merged by {one['leader']} from the updates of "
+                f"{', '.join(one['merged'])}; attested by {one['attested']} sites"
+            )
+
+    conclude(command, as_json=as_json, show=show)
+
+
+@model.command("export")
+@home_option
+@click.argument("study", type=click.IntRange(1))
+@click.option("--out", type=PATH, default=Path("model"), show_default=True, help="Folder for the files.")
+@json_option
+def export(home: Path, study: int, out: Path, as_json: bool) -> None:
+    """Write a study's final model (safetensors), what standardises its inputs, and a card made from the ledger.
+
+    Example: swarm-node model export --home site 1 --out model
+    """
+
+    def command() -> dict[str, Any]:
+        from node.operator.desk import open_desk
+        from node.operator.models import export as write
+
+        with open_desk(home, signing=False) as desk:
+            return write(desk, study, out.absolute())
+
+    def show(data: dict[str, Any]) -> None:
+        click.echo(f"model {data['model']}")
+        for file in data["files"].values():
+            click.echo(f"  {file}")
+
+    conclude(command, as_json=as_json, show=show)

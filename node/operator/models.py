@@ -1,0 +1,94 @@
+"""Models that came of studies: a file held against the ledger, and a final model handed on with its card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ledger.state import StudyState
+from ledger.types import seats_of
+from node.errors import OperatorError, StudyRefused
+from node.files import write_atomically
+from node.operator.desk import Desk
+from node.operator.model_card import card
+from node.specification import specification
+from node.study_folder import StudyFolder
+from swarm.errors import BlobError
+from swarm.folder_store import FolderStore
+from swarm.model_file import export_safetensors, model_hash
+from swarm.moments import standardisation
+from swarm.spec import StudySpec
+
+
+def verify(desk: Desk, file: Path) -> dict[str, Any]:
+    """Say which final model a safetensors file is, of which study and round; raises OperatorError where it is none."""
+    try:
+        blob = model_hash(file)
+    except OSError as error:
+        raise OperatorError(f"can't read {file}: {error.strerror}") from None
+    found = [
+        {
+            "study": study.number,
+            "name": _name(study),
+            "round": one.number,
+            "last": blob == study.final_output,
+            "leader": desk.consortium.name_of(one.terms[-1].leader),
+            "merged": [desk.name_at(study, seat) for seat in seats_of(one.final.merged)],
+            "attested": one.final.attested.bit_count(),
+            "final_since": one.final.at.timestamp,
+        }
+        for study in desk.state.studies.values()
+        for one in study.rounds
+        if one.final is not None and one.final.output == blob
+    ]
+    if not found:
+        raise OperatorError(f"{file} is no final model of any study on the ledger; its hash is {blob.hex()}")
+    return {"model": blob.hex(), "found": found}
+
+
+def export(desk: Desk, number: int, out: Path) -> dict[str, Any]:
+    """Write a study's final model, what standardises its inputs, and a card made from the ledger, into a folder.
+
+    Raises OperatorError where the study isn't finished, the model isn't on this site's disk, or a file is in the way.
+    """
+    study = desk.study(number)
+    if study.final_output is None:
+        raise OperatorError(f"study {number} has no final model: it is {study.status.name.lower()}")
+    spec = specification(study)
+    files = {name: out / name for name in ("model.safetensors", "standardisation.json", "model-card.md")}
+    if not spec.data.standardise:
+        del files["standardisation.json"]
+    for file in files.values():
+        if file.exists():
+            raise OperatorError(f"{file} exists; choose another folder")
+    store = FolderStore(desk.folder.blobs)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        export_safetensors(store, study.final_output, files["model.safetensors"])
+        if spec.data.standardise:
+            write_atomically(files["standardisation.json"], _standardisation(store, study, spec))
+        result = StudyFolder(desk.folder.study(number)).result()
+        write_atomically(files["model-card.md"], card(desk, study, spec, result).encode())
+    except BlobError as error:
+        raise OperatorError(f"the model is not whole on this site's disk; its node fetches it: {error}") from None
+    except OSError as error:
+        raise OperatorError(f"can't write to {out}: {error.strerror}") from None
+    written = {name: str(file) for name, file in files.items()}
+    return {"study": number, "model": study.final_output.hex(), "files": written}
+
+
+def _standardisation(store: FolderStore, study: StudyState, spec: StudySpec) -> bytes:
+    agreed = standardisation(store, study.output_of(0) or b"")
+    channels = [f"channel {index}" for index in range(spec.data.columns)]
+    names = [feature.name for feature in spec.data.features] or channels
+    columns = [
+        {"name": name, "mean": float(mean), "scale": float(scale)}
+        for name, mean, scale in zip(names, agreed.mean, agreed.scale, strict=True)
+    ]
+    return json.dumps({"use": "(x - mean) / scale", "rows": agreed.count, "columns": columns}, indent=2).encode()
+
+
+def _name(study: StudyState) -> str:
+    try:
+        return specification(study).study.name
+    except StudyRefused:  # of another version: its models can be told all the same
+        return ""

@@ -1,0 +1,120 @@
+"""Proposing, reading and answering studies, as operators type it."""
+
+from pathlib import Path
+
+import pytest
+from operator_world import World, done, refused, swarm_node
+
+from swarm import studies
+
+
+def write_study(path: Path, **training: object) -> Path:
+    text = studies.text("breast-cancer").replace("rounds = 12", f"rounds = {training.get('rounds', 2)}")
+    if "learning_rate" in training:
+        text = text.replace("learning_rate = 0.03", f"learning_rate = {training['learning_rate']}")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def propose(world: World, **training: object) -> tuple[int, str]:
+    file = write_study(world.folder / "study.toml", **training)
+    proposed = done("study", "propose", "--home", world.home("ada"), file, "--yes")
+    return proposed["study"], proposed["spec_hash"]
+
+
+def test_a_built_in_study_is_a_beginning(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    done("study", "new", file, "--from", "heart-disease")
+    assert file.read_text(encoding="utf-8") == studies.text("heart-disease")
+    assert "exists" in refused("study", "new", file)[1]
+    assert (
+        "no study that comes with the program" in refused("study", "new", tmp_path / "other.toml", "--from", "flu")[1]
+    )
+    assert "isn't TOML" in refused("study", "propose", "--home", tmp_path, _garbage(tmp_path))[1]
+
+
+def _garbage(folder: Path) -> Path:
+    (folder / "garbage.toml").write_text("this is no table")
+    return folder / "garbage.toml"
+
+
+def test_a_study_waits_for_every_members_answer(consortium: World) -> None:
+    number, spec_hash = propose(consortium)
+    bea = ("--home", consortium.home("bea"))
+    (listed,) = done("study", "list", *bea)["studies"]
+    assert (listed["study"], listed["status"], listed["answer"]) == (number, "proposed", "none")
+    assert listed["waits_for"] == "waiting for the answer of ada, bea, cleo"
+    accepted = done("study", "accept", *bea, number, "--spec", spec_hash[:8])
+    assert (accepted["answer"], accepted["accepted"], accepted["unanswered"]) == ("accepted", ["bea"], ["ada", "cleo"])
+    status = done("status", *bea)
+    assert (status["node_running"], status["member"]) == (False, True)
+    assert status["studies"][0]["waits_for"] == "waiting for the answer of ada, cleo"
+    assert status["studies"][0]["until"] > status["studies"][0]["since"] > 0
+
+
+def test_another_hash_than_the_one_agreed_to_is_not_accepted(consortium: World) -> None:
+    number, spec_hash = propose(consortium)
+    bea = ("--home", consortium.home("bea"))
+    other = f"{int(spec_hash[:8], 16) ^ 1:08x}"
+    for wrong in (other, spec_hash[:7], ""):
+        assert spec_hash in refused("study", "accept", *bea, number, "--spec", wrong)[1]
+    assert "--spec HASH" in refused("study", "accept", *bea, number)[1], "nobody can be asked"
+    assert done("study", "list", *bea)["studies"][0]["answer"] == "none"
+
+
+def test_inspection_says_what_runs_what_leaves_and_what_changed(consortium: World) -> None:
+    bea = ("--home", consortium.home("bea"))
+    first, spec_hash = propose(consortium)
+    done("study", "accept", *bea, first, "--spec", spec_hash)
+    second, _ = propose(consortium, rounds=5, learning_rate=0.01)
+    look = done("study", "inspect", *bea, second)
+    words = {part["about"]: part["says"] for part in look["in_words"]}
+    assert "30 columns (mean radius" in words["reads"]
+    assert "No record leaves" in words["leaves"]
+    assert "each of them sees this site's update" in words["privacy"]
+    assert look["agreed_before"] == first
+    assert {change["field"]: (change["before"], change["after"]) for change in look["differences"]} == {
+        "training.rounds": ("2", "5"),
+        "training.learning_rate": ("0.03", "0.01"),
+    }
+    shown = swarm_node("study", "inspect", *bea, second).stdout
+    assert "training.rounds: 2 -> 5" in shown
+    assert "policy allows it" in shown
+
+
+def test_the_policy_has_the_last_word(consortium: World) -> None:
+    number, spec_hash = propose(consortium, rounds=5)
+    home = consortium.home("cleo")
+    (home / "policy.toml").write_text("max_rounds = 3\n")
+    assert done("study", "inspect", "--home", home, number)["policy"][0]["rule"] == "max_rounds"
+    code, message = refused("study", "accept", "--home", home, number, "--spec", spec_hash)
+    assert (code, "max_rounds: its number of rounds is 5" in message) == ("node.study_refused", True)
+    (home / "policy.toml").write_text("max_roundz = 3\n")
+    assert "max_roundz" in refused("study", "accept", "--home", home, number, "--spec", spec_hash)[1]
+
+
+def test_data_that_does_not_fit_is_named_before_anything_is_agreed(consortium: World) -> None:
+    number, spec_hash = propose(consortium)
+    home = consortium.home("cleo")
+    config = (home / "config.toml").read_text()
+    (home / "patients.csv").write_text("age,label\n3,benign\n")
+    (home / "config.toml").write_text(config.split("[data]")[0] + '[data]\nsource = "csv"\npath = "patients.csv"\n')
+    code, message = refused("study", "accept", "--home", home, number, "--spec", spec_hash)
+    assert code == "node.study_refused"
+    assert "patients.csv" in message
+    (home / "config.toml").write_text(config.split("[data]")[0])
+    assert "config.toml names no data" in refused("study", "accept", "--home", home, number, "--spec", spec_hash)[1]
+    assert done("study", "list", "--home", home)["studies"][0]["answer"] == "none"
+
+
+def test_a_member_declines_on_record(consortium: World) -> None:
+    number, _ = propose(consortium)
+    answered = done("study", "decline", "--home", consortium.home("bea"), number)
+    assert (answered["answer"], answered["declined"]) == ("declined", ["bea"])
+    code, _ = refused("study", "decline", "--home", consortium.home("bea"), number)
+    assert code == "ledger.contract.study_already_answered"
+
+
+@pytest.mark.parametrize("command", ["inspect", "decline"])
+def test_a_study_that_is_not_there_is_said(consortium: World, command: str) -> None:
+    assert "there is no study 9" in refused("study", command, "--home", consortium.home("ada"), 9)[1]
