@@ -1,6 +1,7 @@
 """What one validator's Besu reads: its options, whom it dials, and whom it lets in.
 
-Options are spelled in the file as on Besu's command line, without the dashes; each one is in Besu's documentation.
+Options are spelled in the file as on Besu's command line, without the dashes; each one is in Besu's documentation
+or in its own test of all options.
 """
 
 import json

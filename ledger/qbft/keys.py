@@ -56,5 +56,5 @@ class NodeKey:
         return PublicKey(Point.from_secret(self.secret).format(compressed=False)[1:])
 
     def to_file(self) -> bytes:
-        """Give the file that Besu reads: hex and not encrypted, since Besu takes no other; one line, and none after it."""
+        """Give the file that Besu reads: a single line of hex, not encrypted, since Besu takes no other."""
         return f"0x{self.secret.hex()}".encode()
