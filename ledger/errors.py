@@ -14,6 +14,7 @@
     ├── EventInvalid               a log that isn't what the contract's ABI says (also ValueError)
     ├── DeploymentInvalid          a deployment file that can't be used (also ValueError)
     ├── KeyInvalid                 a private key that isn't one (also ValueError)
+    ├── QbftInvalid                what a consortium's own chain can't be made from (also ValueError)
     └── DevnetError                the embedded devnet can't do it
         ├── AnvilMissing           no anvil on this machine; says the line to type
         └── JournalInvalid         the journal isn't one, or doesn't give the chain it recorded (also ValueError)
@@ -116,6 +117,12 @@ class KeyInvalid(LedgerError, ValueError):
     """A private key that isn't one."""
 
     code = "ledger.key_invalid"
+
+
+class QbftInvalid(LedgerError, ValueError):
+    """A validator, account or number that a consortium's own chain can't be made from."""
+
+    code = "ledger.qbft_invalid"
 
 
 class DevnetError(LedgerError):

@@ -1,6 +1,7 @@
 """Small files written so that a crash leaves the old content or the new, never half of either."""
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -22,6 +23,17 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+    _flush(path.parent)
+
+
+def write_once(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write as `write_atomically` does, but never over a file that is there; raises FileExistsError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomically(draft, data, mode=mode)
+    try:
+        os.link(draft, path)  # unlike a rename, it fails where somebody else was first
+    finally:
+        draft.unlink()
     _flush(path.parent)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from ledger.errors import QbftInvalid
 from node.errors import ConfigurationError
 from node.expected import Expected, first_expected
 
@@ -40,7 +41,7 @@ def conclude(
 
 
 def _leave_with(error: Exception, *, as_json: bool) -> NoReturn:
-    usage = isinstance(error, ConfigurationError)
+    usage = isinstance(error, ConfigurationError | QbftInvalid)
     code = str(getattr(error, "code", "error"))
     data = {**getattr(error, "details", {}), "message": str(error)}
     _leave("error", code, data, EXIT_USAGE if usage else EXIT_FAILED, as_json=as_json)

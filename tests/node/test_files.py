@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.files import make_folder, write_atomically
+from node.files import make_folder, write_atomically, write_once
 
 
 def names(folder: Path) -> list[str]:
@@ -78,3 +78,13 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     make_folder(tmp_path)
     make_folder(tmp_path / "x" / "y")
     assert (tmp_path / "x" / "y").is_dir()
+
+
+def test_a_file_written_once_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "key"
+    write_once(path, b"one", mode=0o600)
+    with pytest.raises(FileExistsError):
+        write_once(path, b"two", mode=0o600)
+    assert path.read_bytes() == b"one"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert names(path.parent) == ["key"]

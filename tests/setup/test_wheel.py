@@ -1,14 +1,14 @@
 """The wheel holds what a running site needs, and nothing else."""
 
 import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from tests.setup.wheels import build_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("contracts", "ledger", "node", "swarm")
@@ -26,24 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     planted.mkdir(parents=True)
     (planted / "__init__.py").touch()
     (planted / "planted.py").touch()
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--no-build-isolation",
-            "--no-index",
-            "-w",
-            folder,
-            "./tree",
-        ],
-        cwd=folder,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    return build_wheel(folder / "tree", folder)
 
 
 def in_tree(pattern: str) -> set[str]:
