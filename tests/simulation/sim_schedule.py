@@ -86,6 +86,12 @@ class Schedule:
         return frozenset(mishap.site for mishap in self.mishaps if mishap.lasts)
 
     @property
+    def gone(self) -> frozenset[int]:
+        """Sites that are no more; who can't train may still vote."""
+        lasting = (mishap for mishap in self.mishaps if mishap.lasts)
+        return frozenset(mishap.site for mishap in lasting if mishap.trouble is not Trouble.TRAINER_BROKEN)
+
+    @property
     def reliable(self) -> frozenset[int]:
         """Sites that are honest, take part from the start and are there when the faults are over."""
         return frozenset(range(self.sites - self.late)) - self.liars - self.lost
@@ -99,7 +105,7 @@ class Schedule:
     def has_quorum(self) -> bool:
         """Whether the reliable sites can make and carry a round, whatever the liars do."""
         up = len(self.reliable)
-        return up >= self.min_sites and up >= quorum(up + len(self.liars - self.lost), QUORUM_BPS)
+        return up >= self.min_sites and up >= quorum(up + len(self.liars - self.gone), QUORUM_BPS)
 
 
 @st.composite
