@@ -5,6 +5,8 @@ import threading
 import pytest
 from operator_world import NAMES, World, done, refused, swarm_node
 
+from node.operator.desk import open_desk
+from node.operator.membership import vote
 from node.site_folder import SiteFolder
 
 
@@ -42,10 +44,11 @@ def test_an_applicant_waits_for_the_decision_and_is_told_who_voted(world: World,
 
     waiting = threading.Thread(target=apply)
     waiting.start()
-    motions: list[dict[str, int]] = []
-    while not motions:
-        motions = done("members", "--home", world.home("ada"))["motions"]
-    done("vote", "--home", world.home("ada"), motions[0]["motion"], "--approve" if approve else "--refuse")
+    with open_desk(world.home("ada"), signing=True) as desk:  # not a second command: the first one holds the output
+        while not desk.consortium.open_motions:
+            desk.catch_up()
+        (motion,) = desk.consortium.open_motions
+        vote(desk, motion, approve=approve)
     waiting.join()
     (answer,) = answers
     assert answer.exit_code == (0 if approve else 1)
