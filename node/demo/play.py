@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ledger.types import Status
-from node.demo.cluster import Cluster
+from ledger.types import Phase, Status
+from node.demo.cluster import Cluster, SiteProcess
 from node.demo.display import Display
 from node.demo.scene import Scene
 from node.demo.watch import POLL_SECONDS, Watcher
@@ -30,7 +30,7 @@ def follow(watcher: Watcher, cluster: Cluster, progress: Console, rounds: int) -
                 if site.name not in died:
                     display.say(f"[red]{site.name}: its process ended[/red]")
                 since = died.setdefault(site.name, time.monotonic())
-                if time.monotonic() - since > RESTART_SECONDS:
+                if time.monotonic() - since > RESTART_SECONDS and not _leads(watcher, site):
                     del died[site.name]
                     cluster.restart(site)
                     display.say(f"[yellow]{site.name}: started again[/yellow]")
@@ -41,6 +41,13 @@ def follow(watcher: Watcher, cluster: Cluster, progress: Console, rounds: int) -
     progress.print(
         f"finished: {len(watcher.watched.rounds)} rounds in {time.monotonic() - started:.0f} s", highlight=False
     )
+
+
+def _leads(watcher: Watcher, site: SiteProcess) -> bool:
+    """Whether the others wait for this site as their leader: it stays away until they have moved on, on record."""
+    study = watcher.watched
+    leader = study.round.leader if study.rounds and study.phase is Phase.MERGING else None
+    return leader is not None and watcher.state.consortium.name_of(leader) == site.name
 
 
 def await_results(scene: Scene, cluster: Cluster) -> None:
