@@ -17,7 +17,8 @@ from node.identity import Identity
 from node.network.errors import NetworkError
 from node.network.port import Network
 from node.reveals import RevealChain, chain_length
-from node.rounds.runner import SiteParts, StudyRunner
+from node.rounds.runner import StudyRunner
+from node.rounds.site_parts import SiteParts
 from node.site_folder import SiteFolder
 from node.specification import specification
 from node.study_folder import StudyFolder

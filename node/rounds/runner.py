@@ -1,7 +1,6 @@
 """The round loop of one study: decide, do it while it is still the answer, decide again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,22 +11,19 @@ from ledger.errors import ContractError, RpcError, TransactionError
 from ledger.state import StudyState
 from ledger.types import Commitment, Status
 from node import log
-from node.chain import Chain
-from node.claims import Claims
 from node.errors import NodeError, StorageError, WorkerError
-from node.faults import DieAt
 from node.network.errors import PullFailed
-from node.network.port import Network
 from node.reveals import RevealChain
 from node.rounds import decide as do
 from node.rounds.inputs import Inputs
-from node.rounds.review import Entry, Published, Reviewer
-from node.rounds.situation import Findings, base_of, entries, moments_of, situation, upcoming
+from node.rounds.review import Published, Reviewer
+from node.rounds.site_parts import SiteParts
+from node.rounds.situation import Findings, base_of, entries, moments_of, situation
 from node.rounds.stopwatch import Activity, Stopwatch
 from node.rounds.timing import RoundTiming
+from node.rounds.upkeep import Upkeep
 from node.study_folder import StudyFolder, UpdateRecord
 from node.trainer import Trainer
-from swarm.blobs import BlobStore
 from swarm.errors import BlobError, SwarmError
 from swarm.merge import Objection
 from swarm.spec import StudySpec
@@ -42,18 +38,6 @@ LEAST_PATIENCE = 1.0
 """Seconds for inputs where a phase is nearly over, or over and nobody has ended it."""
 QUICK_TRAINING_SHARE = 0.1
 """Training that takes less than this share of the review phase may delay the attestation that rides with its commit."""
-
-
-@dataclass(frozen=True, slots=True)
-class SiteParts:
-    """What a running site lends to its studies."""
-
-    address: str
-    chain: Chain
-    network: Network
-    store: BlobStore
-    claims: Claims
-    die_at: DieAt | None = None
 
 
 class StudyRunner:
@@ -77,9 +61,9 @@ class StudyRunner:
         self._training_seconds = 0.0
         self._training_since: float | None = None
         self._commit_fails = False
-        self._retained_from = 0 if spec.data.standardise else 1
         self._log = log.get().bind(study=study)
         self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, self._log)
+        self._upkeep = Upkeep(site, spec, folder, self._inputs, lambda: self.state, self._log)
         folder.forget_updates(lambda blob: not site.store.has(blob))
 
     @property
@@ -90,7 +74,7 @@ class StudyRunner:
     async def run(self) -> None:
         """Take part until the study is finished or aborted."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._prefetch)
+            nursery.start_soon(self._upkeep.run)
             nursery.start_soon(self._timing.follow, self._chain)
             pause = RETRY_SECONDS
             while self.state.status is Status.RUNNING:
@@ -329,46 +313,6 @@ class StudyRunner:
         if moments is not None:
             await self._have(moments, "moments", 0)
         return final, moments
-
-    async def _prefetch(self) -> None:
-        """Fetch each update as soon as it's committed, so that a merge starts with everything at hand."""
-        asked: set[bytes] = set()
-        async with trio.open_nursery() as nursery:
-            while True:
-                for entry in (*entries(self.state), *upcoming(self.state)):
-                    blob = entry.commitment.blob
-                    if blob not in asked and entry.site != self._site.address:
-                        asked.add(blob)
-                        nursery.start_soon(self._fetch_early, entry)
-                self._forget_old_updates()
-                await self._chain.changed()
-
-    async def _fetch_early(self, entry: Entry) -> None:
-        try:
-            await self._inputs.fetch(entry.commitment.blob, entry.round, [entry.site])
-        except StorageError as error:  # whoever needs the blob asks again, and says so
-            self._log.warning("prefetch_failed", round=entry.round, seat=entry.seat, reason=str(error))
-
-    def _forget_old_updates(self) -> None:
-        """Delete the updates of rounds whose retention is over; models and moments stay."""
-        state = self.state
-        over = state.round.number - self._spec.round.retention_rounds
-        if self._retained_from >= over:
-            return
-        # The same bytes may be committed again, or be the output of a round, here or in another study: a site that
-        # commits the hash of a model must not have everybody delete it.
-        needed = self._site.claims.needed() | self._folder.updates_since(over)
-        for number in range(self._retained_from, over):
-            for commit in state.round_numbered(number).all_commits():
-                if commit.commitment.blob not in needed:
-                    self._forget(commit.commitment.blob, number)
-        self._retained_from = over
-
-    def _forget(self, blob: bytes, number: int) -> None:
-        try:
-            self._inputs.forget(blob)
-        except OSError as error:
-            self._log.error("update_not_deleted", round=number, blob=blob.hex(), reason=str(error))
 
 
 def _fields(action: do.Action) -> dict[str, int]:

@@ -34,7 +34,8 @@ from node.claims import Claims
 from node.errors import WorkerError
 from node.network.memory import MemoryHub, MemoryNetwork
 from node.reveals import RevealChain, chain_length
-from node.rounds.runner import SiteParts, StudyRunner
+from node.rounds.runner import StudyRunner
+from node.rounds.site_parts import SiteParts
 from node.study_folder import StudyFolder
 from node.trainer import Trainer
 from swarm import studies

@@ -29,7 +29,8 @@ from node.network.memory import MemoryHub, MemoryNetwork
 from node.network.port import Hello
 from node.participation import RETRY_SECONDS
 from node.reveals import RevealChain, chain_length
-from node.rounds.runner import SiteParts, StudyRunner
+from node.rounds.runner import StudyRunner
+from node.rounds.site_parts import SiteParts
 from node.study_folder import StudyFolder
 from swarm.blobs import BlobStore
 from swarm.errors import SwarmError

@@ -1,0 +1,21 @@
+"""What a running site lends to its studies."""
+
+from dataclasses import dataclass
+
+from node.chain import Chain
+from node.claims import Claims
+from node.faults import DieAt
+from node.network.port import Network
+from swarm.blobs import BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class SiteParts:
+    """What a running site lends to its studies."""
+
+    address: str
+    chain: Chain
+    network: Network
+    store: BlobStore
+    claims: Claims
+    die_at: DieAt | None = None
