@@ -68,7 +68,7 @@ class Desk:
         return self.consortium.name_of(study.participant_at(seat).account)
 
     def chain_time(self) -> float:
-        """The newest block's time, or this machine's where that is later: says when to ask the contract, not what holds."""
+        """The newest block's time, or this machine's where later: says when to ask the contract, not what holds."""
         return max(float(self.ledger.head().timestamp), time.time())
 
 
