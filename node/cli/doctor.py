@@ -8,6 +8,7 @@ import click
 from node.cli import tables
 from node.cli.envelope import conclude
 from node.cli.options import home_option, json_option
+from node.printable import printable
 
 
 @click.command()
@@ -29,7 +30,7 @@ def doctor(home: Path, as_json: bool) -> None:
         for finding in examine(home):
             findings.append(finding)
             if not as_json:
-                tables.finding(finding.check, finding.verdict.value, finding.says)
+                tables.finding(finding.check, finding.verdict.value, printable(finding.says))
         data = summary(findings)
         if not data["fit"]:
             failed = ", ".join(dict.fromkeys(one.check for one in findings if one.verdict == "failed"))

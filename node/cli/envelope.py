@@ -11,6 +11,7 @@ import click
 from ledger.errors import QbftInvalid
 from node.errors import ConfigurationError
 from node.expected import Expected, first_expected
+from node.printable import printable
 
 SCHEMA = 1
 
@@ -36,7 +37,7 @@ def conclude(
     except BaseExceptionGroup as group:
         _leave_with(first_expected(group), as_json=as_json)
     if show is not None and not as_json:
-        show(data)
+        show(printable(data))
     _leave("ok", "ok", data, EXIT_OK, as_json=as_json)
 
 
@@ -52,7 +53,7 @@ def _leave(status: str, code: str, data: dict[str, Any], exit_code: int, *, as_j
         envelope = {"schema": SCHEMA, "status": status, "code": code, "data": data}
         click.echo(json.dumps(envelope, sort_keys=True, allow_nan=False))
     elif status == "error":
-        click.echo(f"error: {data['message']}  [{code}]", err=True)
+        click.echo(f"error: {printable(data['message'])}  [{code}]", err=True)
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     raise SystemExit(exit_code)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from node.errors import ConfigurationError, OperatorError
+from node.printable import printable
 
 PATH = click.Path(path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -36,4 +37,4 @@ def confirm(question: str, yes: bool, *, instead: str = "--yes") -> None:
 
 def tell(text: str) -> None:
     """Say how a command gets on: on standard error, where it doesn't get between results."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)

@@ -8,6 +8,7 @@ import click
 from node.cli import tables
 from node.cli.envelope import conclude
 from node.cli.options import PATH, confirm, home_option, json_option, yes_option
+from node.printable import printable
 
 STUDY = click.IntRange(1)
 
@@ -131,7 +132,7 @@ def accept(home: Path, number: int, spec_hash: str | None, as_json: bool) -> Non
             if agreed is None:
                 look = studies.inspect(desk, number)
                 if not as_json:
-                    tables.inspection(look)
+                    tables.inspection(printable(look))
                 confirm("Accept exactly this specification?", False, instead="--spec HASH")
                 agreed = str(look["spec_hash"])
             return studies.accept(desk, number, agreed)

@@ -9,6 +9,7 @@ from ledger.state import RoundState, StudyState
 from ledger.types import Address, seats_of
 from node.operator.desk import Desk
 from node.operator.inspection import in_words
+from node.printable import printable
 from swarm.merge import Exclusion
 from swarm.spec import StudySpec
 
@@ -49,7 +50,7 @@ def _sites(desk: Desk, study: StudyState) -> Iterator[str]:
     yield "| site | account | rounds merged | rounds led | training records told last |"
     yield "|---|---|---|---|---|"
     for account in study.sites:
-        name = desk.consortium.name_of(account).replace("|", "\\|")
+        name = printable(desk.consortium.name_of(account)).replace("|", "\\|").replace("\n", " ")
         part = f"{merged[account]} of {len(rounds)} | {led[account]} | {weights.get(account, '-')}"
         yield f"| {name} | `{account}` | {part} |"
     yield ""

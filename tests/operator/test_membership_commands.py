@@ -1,10 +1,12 @@
 """Founding, joining, voting, leaving and removing, as operators type it."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from operator_world import NAMES, World, done, refused, swarm_node
 
+from ledger.devnet import Devnet
 from node.operator.desk import open_desk
 from node.operator.membership import vote
 from node.site_folder import SiteFolder
@@ -57,13 +59,15 @@ def test_an_applicant_waits_for_the_decision_and_is_told_who_voted(world: World,
     assert ("did not admit" in answer.stderr) != approve
 
 
-def test_an_application_that_nobody_answers_in_time_expires(world: World) -> None:
-    world.found("ada", motion_days=0.001)  # 86 s of chain time
-    world.new_site("cleo")
-    cleo = ("--home", world.home("cleo"))
-    done("join", *cleo, "--deployment", world.deployment, "--no-wait")
-    world.devnet.advance(200)
-    code, message = refused("join", *cleo)
+def test_an_application_that_nobody_answers_in_time_expires(tmp_path: Path) -> None:
+    with Devnet.start(tmp_path / "own-chain") as devnet:  # its clock is moved, which the other tests' must not be
+        world = World(devnet, tmp_path)
+        world.found("ada", motion_days=0.001)  # 86 s of chain time
+        world.new_site("cleo")
+        cleo = ("--home", world.home("cleo"))
+        done("join", *cleo, "--deployment", world.deployment, "--no-wait")
+        devnet.advance(200)
+        code, message = refused("join", *cleo)
     assert code == "node.operator"
     assert "did not admit" in message
 
@@ -104,6 +108,21 @@ def test_a_founder_that_is_not_one_is_named(world: World, founder: str) -> None:
     code, message = refused("found", "--home", world.home("ada"), "--founder", founder)
     assert (code, founder in message) == ("node.configuration", True)
     assert not SiteFolder(world.home("ada")).deployment.exists()
+
+
+def test_a_strangers_name_does_nothing_to_the_terminal(world: World) -> None:
+    world.found("ada")
+    world.new_site("cleo")
+    (world.home("cleo") / "deployment.json").write_bytes(world.deployment.read_bytes())
+    with open_desk(world.home("cleo"), signing=True) as desk:
+        number, _ = desk.ledger.request_membership("\x1b[2Jeve\u202e\r[bold]")
+    ada = ("--home", world.home("ada"))
+    for command in (("members", *ada), ("vote", *ada, number, "--approve"), ("members", *ada)):
+        shown = swarm_node(*command)
+        assert shown.exit_code == 0
+        assert "eve" in shown.stdout
+        assert not set(shown.stdout) & {"\x1b", "\u202e", "\r"}
+        assert "[bold]" in shown.stdout.replace("\n", "").replace(" ", "")
 
 
 def test_results_in_words_say_what_the_envelope_says(world: World) -> None:
