@@ -7,11 +7,12 @@ import trio
 from ledger.state import StudyState
 from node.errors import StorageError
 from node.log import Logger
-from node.rounds.inputs import Inputs
+from node.rounds.inputs import MAX_RETRY_SECONDS, RETRY_SECONDS, Inputs
 from node.rounds.review import Entry
 from node.rounds.site_parts import SiteParts
 from node.rounds.situation import entries, upcoming
 from node.study_folder import StudyFolder
+from swarm.merge import Exclusion
 from swarm.spec import StudySpec
 
 
@@ -40,7 +41,7 @@ class Upkeep:
         asked: set[bytes] = set()
         async with trio.open_nursery() as nursery:
             while True:
-                for entry in (*entries(self._state()), *upcoming(self._state())):
+                for entry in self._committed():
                     blob = entry.commitment.blob
                     if blob not in asked and entry.site != self._site.address:
                         asked.add(blob)
@@ -49,10 +50,19 @@ class Upkeep:
                 await self._site.chain.changed()
 
     async def _fetch_early(self, entry: Entry) -> None:
+        """Ask the owner until it gives its update or the round is over: it may learn of its own commit after we do."""
+        pause = RETRY_SECONDS
         try:
-            await self._inputs.fetch(entry.commitment.blob, entry.round, [entry.site])
+            while await self._inputs.fetch(entry.commitment.blob, entry.round, [entry.site]) is Exclusion.UNREACHABLE:
+                await trio.sleep(pause)
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
+                if entry not in self._committed():
+                    return
         except StorageError as error:  # whoever needs the blob asks again, and says so
             self._log.warning("prefetch_failed", round=entry.round, seat=entry.seat, reason=str(error))
+
+    def _committed(self) -> tuple[Entry, ...]:
+        return *entries(self._state()), *upcoming(self._state())
 
     def _forget_old_updates(self) -> None:
         """Delete the updates of rounds whose retention is over; models and moments stay."""
