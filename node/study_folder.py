@@ -13,6 +13,8 @@ from node.files import write_atomically
 from node.rounds.decide import Basis
 from swarm.nesting import check_nesting
 
+TIMINGS = "timings.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateRecord:
@@ -87,6 +89,27 @@ class StudyFolder:
         name = f"{basis.round:05d}-{inputs[:16]}.json"
         write_atomically(self.path / "updates" / name, json.dumps(record).encode())
         self._updates[basis] = update
+
+    def note_timing(self, number: int, timing: Mapping[str, float]) -> None:
+        """Add where the seconds of a round went; an earlier note on the same round counts no more."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / TIMINGS).open("ab") as file:
+            file.write(json.dumps({"round": number, **timing}).encode() + b"\n")
+
+    def timings(self) -> dict[int, dict[str, float]]:
+        """Where the seconds went, by round; nothing of rounds whose note is lost."""
+        try:
+            lines = (self.path / TIMINGS).read_bytes().splitlines()
+        except OSError:
+            return {}
+        found: dict[int, dict[str, float]] = {}
+        for line in lines:
+            try:
+                record = json.loads(check_nesting(line))
+                found[_whole(record.pop("round"), 0)] = {name: float(value) for name, value in record.items()}
+            except (ValueError, LookupError, AttributeError, TypeError) as error:
+                log.get().warning("record_unreadable", file=str(self.path / TIMINGS), reason=str(error))
+        return found
 
     def keep_result(self, result: dict[str, Any]) -> None:
         """Write what came of the study at this site."""

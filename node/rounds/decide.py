@@ -203,5 +203,5 @@ def _await_deadline(at: Situation, reason: str) -> Action:
 
 
 def _turn(at: Situation) -> float:
-    """When it is up to this site to end the term: the contract does so strictly after its deadline, in whole seconds."""
+    """When this site may end the term: the contract does so strictly after its deadline, in whole seconds."""
     return at.deadline + 1 + RANK_SECONDS * at.rank

@@ -37,10 +37,10 @@ RECONSIDER_SECONDS = 1.0
 LEAST_PATIENCE = 1.0
 """Seconds for inputs where a phase is nearly over, or over and nobody has ended it."""
 QUICK_TRAINING_SHARE = 0.1
-"""Training that takes less than this share of the longest review may delay the attestation that rides with its commit."""
+"""Training that takes less than this share of the longest review may delay the attestation that goes with it,"""
 SHARE_OF_REVIEW = 0.25
-"""... and no more than this share of what the present review may last: that is about four times what reviews take, so that
-training which rode along before still does."""
+"""and less than this share of the present review's time: that is four times what reviews take, so that training which
+was waited for before still is."""
 
 
 class StudyRunner:
@@ -65,7 +65,7 @@ class StudyRunner:
         self._training_since: float | None = None
         self._commit_fails = False
         self._log = log.get().bind(study=study)
-        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, self._log)
+        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, folder, self._log)
         self._upkeep = Upkeep(site, spec, folder, self._inputs, lambda: self.state, self._log)
         folder.forget_updates(lambda blob: not site.store.has(blob))
 

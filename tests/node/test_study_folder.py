@@ -143,3 +143,17 @@ def test_any_other_reply_is_a_workers_error(reply: dict[str, object]) -> None:
         assert len(update.blob) == 32
         assert update.weight >= 1
         assert update.epsilon_micro >= 0
+
+
+def test_where_the_seconds_went_is_kept_by_round(folder: StudyFolder) -> None:
+    assert folder.timings() == {}
+    folder.note_timing(0, {"seconds": 1.5, "sent": 10})
+    folder.note_timing(1, {"seconds": 2.5, "sent": 20})
+    assert reopened(folder).timings() == {0: {"seconds": 1.5, "sent": 10}, 1: {"seconds": 2.5, "sent": 20}}
+
+
+def test_a_note_that_a_power_cut_broke_off_is_lost_alone(folder: StudyFolder) -> None:
+    folder.note_timing(0, {"seconds": 1.5})
+    with (folder.path / "timings.jsonl").open("ab") as file:
+        file.write(b'{"round": 1, "sec')
+    assert folder.timings() == {0: {"seconds": 1.5}}

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from operator_world import NAMES, World, done, refused
+from operator_world import NAMES, World, done, refused, swarm_node
 
 from ledger.devnet import Devnet
 from ledger.types import seats_of
@@ -77,6 +77,33 @@ def test_sites_join_agree_run_and_are_joined_in_the_middle(tmp_path: Path) -> No
         models = [StudyFolder(SiteFolder(world.home(name)).study(1)).model_path for name in (*NAMES, LATE)]
         assert {model_hash(model) for model in models} == {study.final_output}
         check_export(world, tmp_path / "model", study.final_output)
+        check_canary(world)
+
+
+def check_canary(world: World) -> None:
+    """One round with the sites that run, as their operators try a study out."""
+    started = done("canary", "start", "--home", world.home("bea"), 1, "--yes")
+    assert (started["of"], started["name"]) == ("breast-cancer", "breast-cancer-canary")
+    number, homes = started["study"], [world.home(name) for name in (*NAMES, LATE)]
+    before = done("canary", "verdict", "--home", homes[0], number)
+    assert (before["passed"], before["waits_for"]) == (None, "waiting for the answer of ada, bea, cleo, dora")
+    for home in homes:
+        done("study", "accept", "--home", home, number, "--spec", started["spec_hash"])
+    data = done("canary", "verdict", "--home", homes[0], number, "--wait")
+    assert (data["status"], data["passed"], data["faults"], data["absent"]) == ("finished", True, [], [])
+    assert [site["name"] for site in data["sites"]] == [*NAMES, LATE]
+    assert all(site["committed"] and site["merged"] and site["gas"] > 100_000 for site in data["sites"])
+    assert [one["round"] for one in data["rounds"]] == [0, 1]
+    estimate = data["estimate"]
+    assert (estimate["study"], estimate["rounds"]) == ("breast-cancer", 12)
+    assert estimate["seconds"] >= 12 * estimate["seconds_per_round"]
+    here = StudyFolder(SiteFolder(homes[0]).study(number)).timings()
+    assert here.keys() == {0, 1}
+    assert here[1]["training"] > 0 < here[1]["received"]
+    shown = swarm_node("canary", "verdict", "--home", homes[0], number)
+    assert shown.exit_code == 0
+    assert "it went well" in shown.stdout
+    assert "round 1 at this site: training" in shown.stdout
 
 
 def check_export(world: World, out: Path, final: bytes | None) -> None:
