@@ -94,7 +94,8 @@ class StudyFolder:
         """Add where the seconds of a round went; an earlier note on the same round counts no more."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / TIMINGS).open("ab") as file:
-            file.write(json.dumps({"round": number, **timing}).encode() + b"\n")
+            # The newline first: a line that a power cut broke off spoils no other.
+            file.write(b"\n" + json.dumps({"round": number, **timing}).encode())
 
     def timings(self) -> dict[int, dict[str, float]]:
         """Where the seconds went, by round; nothing of rounds whose note is lost."""
@@ -103,10 +104,11 @@ class StudyFolder:
         except OSError:
             return {}
         found: dict[int, dict[str, float]] = {}
-        for line in lines:
+        for line in filter(None, lines):
             try:
                 record = json.loads(check_nesting(line))
-                found[_whole(record.pop("round"), 0)] = {name: float(value) for name, value in record.items()}
+                number = _whole(record.pop("round"), 0)
+                found[number] = {name: float(value) for name, value in record.items()}
             except (ValueError, LookupError, AttributeError, TypeError) as error:
                 log.get().warning("record_unreadable", file=str(self.path / TIMINGS), reason=str(error))
         return found

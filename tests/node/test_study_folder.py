@@ -155,5 +155,6 @@ def test_where_the_seconds_went_is_kept_by_round(folder: StudyFolder) -> None:
 def test_a_note_that_a_power_cut_broke_off_is_lost_alone(folder: StudyFolder) -> None:
     folder.note_timing(0, {"seconds": 1.5})
     with (folder.path / "timings.jsonl").open("ab") as file:
-        file.write(b'{"round": 1, "sec')
-    assert folder.timings() == {0: {"seconds": 1.5}}
+        file.write(b'\n{"round": 1, "sec')
+    folder.note_timing(2, {"seconds": 2.5})
+    assert folder.timings() == {0: {"seconds": 1.5}, 2: {"seconds": 2.5}}
