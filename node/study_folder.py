@@ -85,10 +85,23 @@ class StudyFolder:
             "weight": update.weight,
             "epsilon_micro": update.epsilon_micro,
         }
-        inputs = hashlib.sha256((basis.base or b"") + (basis.moments or b"")).hexdigest()
-        name = f"{basis.round:05d}-{inputs[:16]}.json"
-        write_atomically(self.path / "updates" / name, json.dumps(record).encode())
+        write_atomically(self._file(basis), json.dumps(record).encode())
         self._updates[basis] = update
+
+    def forget_before(self, number: int) -> set[bytes]:
+        """Let go of the updates of rounds before that one, on the disk too; gives their blobs."""
+        over = {basis: update.blob for basis, update in self._updates.items() if basis.round < number}
+        for basis in over:
+            del self._updates[basis]
+            try:
+                self._file(basis).unlink(missing_ok=True)
+            except OSError as error:
+                log.get().warning("record_not_deleted", file=str(self._file(basis)), reason=str(error))
+        return set(over.values())
+
+    def _file(self, basis: Basis) -> Path:
+        inputs = hashlib.sha256((basis.base or b"") + (basis.moments or b"")).hexdigest()
+        return self.path / "updates" / f"{basis.round:05d}-{inputs[:16]}.json"
 
     def note_timing(self, number: int, timing: Mapping[str, float]) -> None:
         """Add where the seconds of a round went; an earlier note on the same round counts no more."""

@@ -46,6 +46,17 @@ def test_updates_of_one_round_from_two_bases_are_two_updates(folder: StudyFolder
     assert reopened(folder).updates_since(4) == set()
 
 
+def test_updates_of_rounds_that_are_over_are_forgotten_on_the_disk_too(folder: StudyFolder) -> None:
+    later = Basis(4, b"c" * 32, None)
+    folder.keep_update(BASIS, UPDATE)
+    folder.keep_update(later, UpdateRecord(b"v" * 32, 7, 0))
+    assert folder.forget_before(3) == set()
+    assert folder.forget_before(4) == {UPDATE.blob}
+    for present in (folder, reopened(folder)):
+        assert present.update(BASIS) is None
+        assert present.update(later) is not None
+
+
 def test_an_update_whose_blob_is_lost_is_forgotten(folder: StudyFolder) -> None:
     folder.keep_update(BASIS, UPDATE)
     folder.forget_updates(lambda blob: blob == UPDATE.blob)
