@@ -63,6 +63,9 @@ def test_sites_join_agree_run_and_are_joined_in_the_middle(tmp_path: Path) -> No
         seen = {finding["says"] for finding in done("doctor", "--home", world.home(LATE))["checks"]}
         assert {f"{name} answers; it runs {SOFTWARE}" for name in ("ada", "bea")} < seen
         assert "fits study 1" in seen
+        (pace,) = [says for says in seen if says.startswith("study 1: about")]
+        assert "2 updates of 16.5 KB" in pace or "3 updates of 16.5 KB" in pace
+        assert "measured with 2 members" in pace
         sites += [stack.enter_context(running(world.home(name))) for name in (LATE, "cleo")]
         for site in sites:
             site.until("study_finished")
