@@ -176,7 +176,7 @@ def draw(samples: Sequence[Sample], timings: Sequence[Timings], path: Path) -> N
         memory.plot(numbers, [getattr(one, name) / 1e6 for one in samples], label=name)
     memory.set_ylabel("MB resident")
     memory.set_ylim(bottom=0)
-    memory.legend()
+    memory.legend(loc="center right")
     known = sorted(set.intersection(*(set(site) for site in timings)) - {0, 1})
     seconds.plot(known, [median(site[number]["seconds"] for site in timings) for number in known], linewidth=0.8)
     seconds.set_ylabel("seconds a round")
