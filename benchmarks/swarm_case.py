@@ -34,6 +34,7 @@ LIMITS = {
     "grace_seconds": 900,
     "merge_seconds": 300,
     "review_seconds": 300,
+    "least_seconds": 900,
 }
 START_SECONDS = 900.0
 ROUND_SECONDS = 60.0
