@@ -7,6 +7,7 @@ from node import log
 from node.chain import Chain
 from node.network.port import Network
 from node.rounds.stopwatch import Stopwatch
+from node.tally import Tally
 
 
 class RoundTiming:
@@ -15,11 +16,19 @@ class RoundTiming:
     `sent` and `received` are the bytes exchanged with other sites since this one was started.
     """
 
-    def __init__(self, stopwatch: Stopwatch, network: Network, state: Callable[[], StudyState], logger: log.Logger):
+    def __init__(
+        self,
+        stopwatch: Stopwatch,
+        network: Network,
+        state: Callable[[], StudyState],
+        logger: log.Logger,
+        tally: Tally | None = None,
+    ) -> None:
         self._stopwatch = stopwatch
         self._network = network
         self._state = state
         self._log = logger
+        self._tally = tally or Tally()
         self._told = self._last_final()
 
     async def follow(self, chain: Chain) -> None:
@@ -36,7 +45,9 @@ class RoundTiming:
         self._told = number
         traffic = self._network.traffic().values()
         sent, received = sum(peer.sent for peer in traffic), sum(peer.received for peer in traffic)
-        self._log.info("round_timing", round=number, **self._stopwatch.lap(), sent=sent, received=received)
+        lap = self._stopwatch.lap()
+        self._tally.round_ended(self._state().number, lap)
+        self._log.info("round_timing", round=number, **lap, sent=sent, received=received)
 
     def _last_final(self) -> int | None:
         return next((one.number for one in reversed(self._state().rounds) if one.final is not None), None)
