@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from node.api.problems import INTERNAL, UNAVAILABLE, Refused, problem
+from swarm.nesting import check_nesting
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Guard:
         try:
             self._check(scope)
             body = await _read(receive, scope)
+            _check_nesting(body)
             limit = CONSENT_SECONDS if scope["path"].endswith("/accept") else REQUEST_SECONDS
             async with asyncio.timeout(limit):
                 await self._app(scope, _replay(body, receive), answer)
@@ -83,6 +85,13 @@ def is_loopback_host(text: str) -> bool:
         return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
         return False
+
+
+def _check_nesting(body: bytes) -> None:
+    try:
+        check_nesting(body)
+    except ValueError as error:
+        raise Refused(400, "api.malformed", f"the request is {error}") from None
 
 
 async def _read(receive: Receive, scope: Scope) -> bytes:

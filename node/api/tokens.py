@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -104,6 +105,7 @@ class TokenBook:
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenInvalid("it is too long to be one")
         try:
+            check_nesting(urlsafe_b64decode(token.partition(".")[0] + "=="))  # read before the signature is checked
             claims = jwt.decode(
                 token,
                 self._secret(make=False),

@@ -50,6 +50,7 @@ BROUGHT_BY = {
     "hexbytes": "web3",
     "multiaddr": "libp2p",
     "PIL": "pillow",
+    "jwt": "pyjwt",
     "requests": "web3",
     "rlp": "web3",
     "sklearn": "scikit_learn",
