@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from node.api.deeds import consent_router, control_router
-from node.api.problems import NOT_FOUND, UNAVAILABLE, Problem, Refused, documented, problem
+from node.api.problems import INTERNAL, NOT_FOUND, UNAVAILABLE, Problem, Refused, documented, problem
 from node.api.reading import models_router, open_router, site_router, studies_router
 from node.api.service import Service
 from node.version import SOFTWARE
@@ -26,13 +26,14 @@ def make_app(service: Service) -> FastAPI:
         description="The operator's interface of one site of a swarm learning network.",
         docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
-        responses=documented(400, 405, 408, 413, 421, 422, 500, 503),
+        responses=documented(400, 405, 408, 413, 421, 422, 431, 500, 503),
     )
     for make in (open_router, site_router, studies_router, models_router, consent_router, control_router):
         app.include_router(make(service))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(Exception, _unexpected)
     _describe_problems(app)
     return app
 
@@ -56,6 +57,10 @@ async def _failed(_: Request, error: Exception) -> JSONResponse:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     return problem(error if isinstance(error, Refused) else UNAVAILABLE)
+
+
+async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    return problem(INTERNAL)  # the error itself goes on to the guard, which logs it
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from swarm.nesting import check_nesting
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 << 10
+MAX_HEADER_BYTES = 16 << 10
 REQUEST_SECONDS = 30.0
 CONSENT_SECONDS = 600.0
 """Holding a large data set against a study takes its time."""
@@ -49,6 +50,9 @@ class Guard:
             await answer.end_with(INTERNAL, scope)
 
     def _check(self, scope: Scope) -> None:
+        told = [*(part for header in scope["headers"] for part in header), scope["raw_path"], scope["query_string"]]
+        if sum(map(len, told)) > MAX_HEADER_BYTES:
+            raise Refused(431, "api.too_large", f"path and headers have at most {MAX_HEADER_BYTES} bytes")
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if self._is_local and (len(hosts) != 1 or not is_loopback_host(hosts[0])):
             raise Refused(421, "api.wrong_host", "this interface answers to 127.0.0.1, [::1] and localhost only")

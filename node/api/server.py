@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from node import log
 from node.api.app import make_app
 from node.api.bridge import Bridge
-from node.api.guard import Guard
+from node.api.guard import MAX_HEADER_BYTES, Guard
 from node.api.live import LiveSite
 from node.api.service import Service
 from node.api.tokens import TokenBook
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS = 64
 IDLE_SECONDS = 10.0
-MAX_HEADER_BYTES = 16 << 10
 GRACE_SECONDS = 2
 
 

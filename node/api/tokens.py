@@ -26,7 +26,7 @@ from swarm.nesting import check_nesting
 
 ALGORITHM = "HS256"
 ISSUER = "swarm-node"
-SECRET_BYTES = 32
+SECRET_BYTES = 64
 MAX_TOKEN_CHARS = 4096
 MAX_TOKENS = 256
 MAX_REGISTER_BYTES = 1 << 20
@@ -104,11 +104,12 @@ class TokenBook:
         """Say whose token this is; raises TokenInvalid, which never repeats it, or StorageError."""
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenInvalid("it is too long to be one")
+        secret = self._secret(make=False)
         try:
             check_nesting(urlsafe_b64decode(token.partition(".")[0] + "=="))  # read before the signature is checked
             claims = jwt.decode(
                 token,
-                self._secret(make=False),
+                secret,
                 algorithms=[ALGORITHM],  # ours, whatever the token's own header says
                 audience=self._audience,
                 issuer=ISSUER,
