@@ -9,6 +9,7 @@ from node.errors import ConfigurationError, StudyRefused, WorkerError
 from node.expected import Expected
 from node.operator import studies
 from node.operator.desk import Desk
+from node.operator.standing import answer
 from node.specification import specification
 
 AT_THE_SITE = "`swarm-node study accept` at the site says why"
@@ -26,6 +27,8 @@ def inspect(desk: Desk, number: int) -> dict[str, Any]:
 def accept(desk: Desk, number: int, spec_hash: str) -> dict[str, Any]:
     """Accept the study with exactly this specification, if policy and data allow it; raises Refused."""
     _must_be(desk, number, spec_hash)
+    if answer(desk.study(number), desk.address) != "none":  # before the data is looked at, which takes its time
+        raise Refused(409, "api.answered", f"this site has answered study {number} already")
     try:
         broken = policy.breaches(policy.load(desk.folder.home), specification(desk.study(number)))
         if broken:

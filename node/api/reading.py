@@ -16,7 +16,6 @@ from node.api.service import Service, in_thread, known, needs
 from node.api.tokens import Scope
 from node.operator import studies
 from node.operator.standing import standing
-from node.pausing import paused
 from node.version import SOFTWARE
 
 MOST_OPEN_STUDIES = 100
@@ -86,11 +85,6 @@ def site_router(service: Service) -> APIRouter:
     async def peers() -> Any:
         """The other members: who is connected, what it runs, and how much was exchanged."""
         return {"items": views.peers(await service.look(), service.site.me.address)}
-
-    @router.get("/v1/pause", response_model=schemas.Paused | None)
-    async def show_pause() -> Any:
-        """Since when and why the site is paused; null where it isn't."""
-        return paused(service.site.folder)
 
     return router
 

@@ -23,7 +23,7 @@ from node.api.tokens import Scope
 from node.config import ApiConfig
 from node.errors import ConfigurationError
 
-READING = ["/metrics", "/v1/status", "/v1/peers", "/v1/pause", "/v1/studies", "/v1/models"]
+READING = ["/metrics", "/v1/status", "/v1/peers", "/v1/studies", "/v1/models"]
 HASH = {"spec_hash": "0" * 64}
 DEEDS = {
     "/v1/studies/1/accept": (Scope.CONSENT, HASH),
