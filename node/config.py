@@ -158,5 +158,8 @@ def render(config: NodeConfig) -> bytes:
     """The configuration as TOML: what differs from the defaults, and how to name data where there is none."""
     import tomli_w
 
-    text = tomli_w.dumps(config.model_dump(mode="json", exclude_defaults=True))
+    record = config.model_dump(mode="json", exclude_defaults=True)
+    if config.api is not None:
+        record["api"] = {"listen": config.api.listen, **record["api"]}  # said, where an operator may want to change it
+    text = tomli_w.dumps(record)
     return (text if config.data else text + DATA_HINT).encode()

@@ -39,13 +39,16 @@ def pull(desk: Desk, number: int, patience: float) -> dict[str, Any]:
             f"this site did not take part in study {number}: its sites give its models to one another only; "
             "one of them can hand you the file, and `swarm-node model verify` says what it is"
         )
+    spec = specification(study)
     store = FolderStore(desk.folder.blobs)
-    wanted = _wanted(study, specification(study))
+    wanted = _wanted(study, spec)
     missing = {blob: size for blob, size in wanted.items() if not _is_whole(store, blob)}
     if missing:
         _fetch(desk, study, store, missing, patience)
-    file = StudyFolder(desk.folder.study(number)).model_path
+    kept = StudyFolder(desk.folder.study(number))
+    file = kept.model_path
     try:
+        kept.keep_spec(spec.canonical())
         export_safetensors(store, final, file)
         if model_hash(file) != final:
             raise StorageError(f"{file} reads otherwise than it was written: this disk can't be trusted")
