@@ -61,8 +61,11 @@ async def test_it_trains_commits_verifies_and_commits_again_with_its_attestation
         world.chain.publish("bea", 1, output, 0b0011)
         await world.chain.until(lambda: len(world.sent) == 2)
         world.chain.finalise(1, output, 0b0011)
+        await trio.sleep(1)
     assert world.sent == [("commit", world.trainer.update_of(1)), ("attest_and_commit", world.trainer.update_of(2))]
     assert world.trainer.asked == [1, 2]
+    assert world.tally.rounds[1].count == 1
+    assert world.tally.rounds[1].seconds["seconds"] > 0
 
 
 async def test_as_leader_it_merges_and_publishes(world: RunnerWorld) -> None:
@@ -241,8 +244,10 @@ async def test_what_training_fails_at_is_never_committed(world: RunnerWorld, ans
     async with running(world):
         await world.chain.until(lambda: len(world.trainer.asked) == 4)
         assert world.sent == []
+        assert world.tally.failing.keys() == {(1, "Train")}
         del world.trainer.answers[1]
         await world.chain.until(lambda: bool(world.sent))
+        assert world.tally.failing == {}
     assert world.sent == [("commit", world.trainer.update_of(1))]
 
 
