@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -21,6 +22,9 @@ from node.operator.desk import Desk
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+SEEN_SECONDS = 10.0
+LOOK_SECONDS = 0.05
 
 _bearer = HTTPBearer(auto_error=False, description="A token that `swarm-node token new` made.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -53,7 +57,16 @@ class Service:
             raise Refused(409, "api.busy", "another study is being answered; try again later")
         async with self.answering:
             desk = await self.desk()
-            return await in_thread(partial(work, desk))
+            done = await in_thread(partial(work, desk))
+            await self._until_seen(desk.stream.cursor.block)
+            return done
+
+    async def _until_seen(self, block: int) -> None:
+        """Let the site itself read as far, so that whoever asks next hears of the answer; not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_SECONDS):
+                while (seen := (await self.look()).cursor) is None or seen.block < block:
+                    await asyncio.sleep(LOOK_SECONDS)
 
     def ailments(self, seen: Observation) -> list[health.Ailment]:
         """Why the site is of no use, if it isn't."""
