@@ -258,6 +258,7 @@ class StudyRunner:
         update = self._folder.update(basis)
         if update is None:
             raise NodeError(f"the update of round {basis.round} is gone from the disk")
+        self._site.claims.offer(self._study, update.blob)
         seen = self._chain.tip
         link = self.state.sites[self._site.address].link
         return Commitment(
