@@ -132,7 +132,7 @@ def build(spec: StudySpec) -> nn.Module:
     section = spec.model
     if section.custom:
         raise SpecificationError(
-            "model.architecture: a custom model is known to its sites' training loops alone; this program can't build it"
+            "model.architecture: a custom model is known to its sites' training loops alone; nothing else can build it"
         )
     if section.architecture not in REGISTRY:
         raise SpecificationError(

@@ -1,6 +1,7 @@
 """A site's part in a study: its statistics, its updates, its evaluation; in a real node and in a simulation."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from swarm.blobs import BlobStore
 from swarm.data.dataset import SiteData
@@ -31,6 +32,10 @@ class Contribution:
     norm: float = 0.0
     clipped: bool = False
 
+    def record(self) -> dict[str, Any]:
+        """Give it as a training process tells its node."""
+        return {**asdict(self), "blob": self.blob.hex()}
+
 
 def contribute(
     spec: StudySpec, layout: Layout, trained: Trained, before: Floats, store: BlobStore, *, samples: int
@@ -39,9 +44,7 @@ def contribute(
 
     Its weight is the number of records, up to the study's cap, however many steps were taken. Raises UpdateError.
     """
-    update = prepare_update(
-        trained.vector, before, rule=spec.merge_rule(layout), privacy=spec.privacy, samples=samples
-    )
+    update = prepare_update(trained.vector, before, rule=spec.merge_rule(layout), privacy=spec.privacy, samples=samples)
     return Contribution(
         blob=update.write(store).blob,
         weight=min(samples, spec.merge.weight_cap),
