@@ -7,6 +7,7 @@ SwarmError
 ├── TrainingError         local training failed
 ├── LoopError             a training loop of somebody's own can't take part
 │   └── LayoutDiffers     its model is not the study's (also ValueError)
+├── ExportError           a model that can't be written in the form that was asked for
 ├── MergeError            inputs that the study's rule doesn't merge (also ValueError)
 └── BlobError
     ├── BlobInvalid       bytes that aren't what their hash or manifest says (also ValueError)
@@ -60,6 +61,12 @@ class LayoutDiffers(LoopError, ValueError):
     """A training loop's model doesn't have the tensors that the study agreed on."""
 
     code = "swarm.loop.layout"
+
+
+class ExportError(SwarmError):
+    """A model that can't be written in the form that was asked for."""
+
+    code = "swarm.export"
 
 
 class MergeError(SwarmError, ValueError):

@@ -41,12 +41,14 @@ def rehearse(folder: SiteFolder, config: NodeConfig, spec: StudySpec, *, sites: 
     if count < spec.round.min_sites:
         raise OperatorError(f"a merge of this study needs {spec.round.min_sites} sites; rehearse with as many at least")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as out:
-        with staged(Path(out), spec, _plans(folder, config, count), progress) as stage:
-            names = ", ".join(site.name for site in stage.cluster.sites)
-            progress.print(f"rehearsing {spec.study.name} with {names}")
-            stage.play()
-            return _outcome(stage, spec)
+    plans = _plans(folder, config, count)
+    with (
+        tempfile.TemporaryDirectory(prefix="rehearsal-") as out,
+        staged(Path(out), spec, plans, progress) as stage,
+    ):
+        progress.print(f"rehearsing {spec.study.name} with {', '.join(plan.name for plan in plans)}")
+        stage.play()
+        return _outcome(stage, spec)
 
 
 def _plans(folder: SiteFolder, config: NodeConfig, count: int) -> list[SitePlan]:
