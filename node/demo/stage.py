@@ -13,7 +13,7 @@ from ledger.rpc import connect
 from ledger.stream import EventStream
 from node.demo.cluster import Cluster, SiteProcess
 from node.demo.play import await_results, follow
-from node.demo.scene import Scene, SitePlan, set_up
+from node.demo.scene import Scene, SitePlan, found, set_up
 from node.demo.watch import Watcher
 from swarm.spec import StudySpec
 
@@ -48,3 +48,13 @@ def staged(out: Path, spec: StudySpec, plans: Sequence[SitePlan], progress: Cons
         watcher.catch_up()
         cluster = stack.enter_context(Cluster([SiteProcess(home.name, home) for home in scene.homes]))
         yield Stage(scene, spec.training.rounds, watcher, cluster, progress)
+
+
+@contextmanager
+def consortium(out: Path, plans: Sequence[SitePlan]) -> Iterator[tuple[Path, ...]]:
+    """Start a chain and a process for each site, none of which has agreed to anything yet; gives the sites' folders."""
+    with ExitStack() as stack:
+        devnet = stack.enter_context(Devnet.start(out / "chain"))
+        _, _, homes = found(out, devnet.ipc, plans)
+        stack.enter_context(Cluster([SiteProcess(home.name, home) for home in homes]))
+        yield homes
