@@ -50,7 +50,7 @@ class Loop:
         A request that is cancelled hangs up: the loop comes again, and goes on if it is asked for the same.
         """
         if op == "initial":
-            return {"blob": (await trio.to_thread.run_sync(self._draw)).hex()}
+            return {"blob": (await trio.to_thread.run_sync(self._first)).hex()}
         async with self._busy:
             if op == "evaluate":
                 return await self._evaluate(fields["model"])
@@ -168,13 +168,24 @@ class Loop:
         state = {"says": says, "since": int(time.time()), "ended": ended}
         write_atomically(state_in(self._folder), json.dumps(state).encode())
 
-    def _draw(self) -> bytes:
-        """Draw the first model: the study's layout says all that there is to know of it."""
+    def _first(self) -> bytes:
+        """The first model: one that the operator brought, or drawn; the study's layout says all there is to know."""
+        model = self._spec.model
         try:
-            weights = draw_layout(self._spec.model.tensors, self._spec.training.seed)
-            return write_model(self._store, weights).blob
+            if model.initial and self._store.has(self._spec.initial):
+                if self._store.manifest(self._spec.initial).tensors != model.tensors:
+                    raise WorkerError("the first model does not have the study's layout", "swarm.specification")
+                return self._spec.initial
+            drawn = write_model(self._store, draw_layout(model.tensors, self._spec.training.seed)).blob
         except SwarmError as error:
             raise WorkerError(str(error), error.code) from None
+        if model.initial and drawn != self._spec.initial:
+            raise WorkerError(
+                "the first model was not drawn but brought: get its file from the proposer, and `swarm-node model "
+                "import FILE` it",
+                "swarm.specification",
+            )
+        return drawn
 
 
 def _metrics(given: Any) -> dict[str, float] | None:

@@ -30,8 +30,11 @@ from node.operator.standing import standing
 from node.site_folder import SiteFolder
 from node.study_folder import StudyFolder
 from swarm.data import load
+from swarm.errors import SpecificationError
 from swarm.evaluation import Comparison, compare
 from swarm.loop.module import describe
+from swarm.memory_store import MemoryStore
+from swarm.model_file import import_safetensors
 from swarm.sections import CUSTOM
 from swarm.simulation import Simulation, run
 from swarm.spec import StudySpec
@@ -89,6 +92,16 @@ class Study:
         """Write it as a TOML file, which `swarm-node study propose` takes too; raises FileExistsError."""
         record = self.spec.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         write_once(Path(path), tomli_w.dumps(record).encode())
+
+    def starting_from(self, path: str | Path) -> "Study":
+        """Start a custom model from a file (`swarm.loop.module.save`), which every site imports first.
+
+        Raises SpecificationError where its tensors are not the study's, and BlobInvalid.
+        """
+        manifest = import_safetensors(path, MemoryStore())
+        if manifest.tensors != self.spec.model.tensors:
+            raise SpecificationError(f"model.initial: {path} does not have the tensors of a custom model's layout")
+        return Study(self.spec.with_initial(manifest.blob))
 
     def in_words(self) -> str:
         """What the study does at a site, as its operator reads it."""

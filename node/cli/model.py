@@ -43,6 +43,32 @@ def verify(home: Path, file: Path, as_json: bool) -> None:
     conclude(command, as_json=as_json, show=show)
 
 
+@model.command("import")
+@home_option
+@click.argument("file", type=PATH)
+@json_option
+def import_(home: Path, file: Path, as_json: bool) -> None:
+    """Bring a model file to this site, for a study of one's own training loop that starts from it.
+
+    Example: swarm-node model import --home site pretrained.safetensors
+    """
+
+    def command() -> dict[str, Any]:
+        from node import config as configuration
+        from node.operator.models import bring
+        from node.site_folder import SiteFolder
+
+        folder = SiteFolder(home.absolute())
+        configuration.load(folder.home)  # names a folder that is no site's
+        return bring(folder, file)
+
+    conclude(
+        command,
+        as_json=as_json,
+        show=lambda data: click.echo(f"model {data['model']}: {data['tensors']} tensors, {data['numbers']:,} numbers"),
+    )
+
+
 @model.command("export")
 @home_option
 @click.argument("study", type=click.IntRange(1))

@@ -10,11 +10,12 @@ from node.errors import OperatorError, StudyRefused
 from node.files import write_atomically
 from node.operator.desk import Desk
 from node.operator.model_card import card
+from node.site_folder import SiteFolder
 from node.specification import specification
 from node.study_folder import StudyFolder
 from swarm.errors import BlobError
 from swarm.folder_store import FolderStore
-from swarm.model_file import export_safetensors, model_hash
+from swarm.model_file import export_safetensors, import_safetensors, model_hash
 from swarm.moments import standardisation
 from swarm.spec import StudySpec
 from swarm.weights import read_vector
@@ -22,6 +23,15 @@ from swarm.weights import read_vector
 SAFETENSORS = "safetensors"
 FORMS = (SAFETENSORS, "torchscript", "pt2", "onnx")
 """The forms in which a model is handed on: the one that the ledger names, and those of `swarm.deployable`."""
+
+
+def bring(folder: SiteFolder, file: Path) -> dict[str, Any]:
+    """Keep a safetensors file as a model of this site's, for a study that starts from it; raises OperatorError."""
+    try:
+        manifest = import_safetensors(file, FolderStore(folder.blobs))
+    except OSError as error:
+        raise OperatorError(f"can't bring {file} to {folder.blobs}: {error.strerror}") from None
+    return {"model": manifest.blob.hex(), "tensors": len(manifest.tensors), "numbers": manifest.elements}
 
 
 def verify(desk: Desk, file: Path) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def check_data(spec: StudySpec, desk: Desk) -> None:
         raise OperatorError("config.toml names no data: set [data] to what this site trains on")
 
     async def check() -> None:
-        trainer = trainer_of(spec, folder, desk.config, desk.folder.home, folder / "blobs")
+        trainer = trainer_of(spec, folder, desk.config, desk.folder.home, blobs)
         try:
             await hold_against(spec, trainer)
         finally:
@@ -175,6 +175,7 @@ def check_data(spec: StudySpec, desk: Desk) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spec.json").write_bytes(spec.canonical())
+        blobs = desk.folder.blobs if spec.model.custom else folder / "blobs"
         trio.run(check)
 
 

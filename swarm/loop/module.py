@@ -1,13 +1,17 @@
 """A data scientist's own module as the study sees it: float32 tensors by name, read and set as one vector."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
 
 from swarm.errors import LayoutDiffers
 from swarm.manifest import Layout, TensorShape, layout_elements
+from swarm.memory_store import MemoryStore
+from swarm.model_file import export_safetensors
 from swarm.models import float_tensors
-from swarm.weights import FLOAT, Floats, unflatten
+from swarm.weights import FLOAT, Floats, unflatten, write_vector
 
 _SHOWN = 8
 
@@ -66,6 +70,14 @@ class OwnModule:
 def describe(module: nn.Module) -> dict[str, list[int]]:
     """Give a module's layout as a study's `model.layout` has it; raises LayoutDiffers."""
     return {tensor.name: list(tensor.shape) for tensor in OwnModule(module).layout}
+
+
+def save(module: nn.Module, path: str | Path) -> bytes:
+    """Write what travels of a module as a model file, for a study that starts from it; give the model's hash."""
+    store, own = MemoryStore(), OwnModule(module)
+    blob = write_vector(store, own.read(), own.layout).blob
+    export_safetensors(store, blob, path)
+    return blob
 
 
 def _travelling(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -65,6 +65,7 @@ class Participant:
         except SwarmError as error:
             if self.link.wait() == task:
                 self.link.answer({"event": "error", "code": error.code, "message": str(error)[:1024]})
+            self.link.close()
             raise
         while (request := self.link.wait()) == task:
             self.link.answer({"event": "done", **made.record()})

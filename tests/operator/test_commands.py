@@ -43,6 +43,7 @@ ARGUMENTS = {
     ("study", "accept"): ["1", "--spec", "00000000"],
     ("study", "decline"): ["1"],
     ("model", "verify"): [__file__],
+    ("model", "import"): [__file__],
     ("model", "export"): ["1"],
     ("data", "check"): ["--study", "breast-cancer"],
 }
