@@ -64,8 +64,9 @@ def take_part(home: Path, study: int, shard: int, shards: int) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, DataLoader(train, batch_size=16, shuffle=True, drop_last=True))
-    print(f"{home.name}: {len(train)} patients; AUC on {len(test)} others: {auc(module.model, test):.3f}", flush=True)
+    trainer.fit(module, DataLoader(train, batch_size=15, shuffle=True))
+    found = auc(module.model, test)
+    print(f"{home.name}: {len(train)} patients; AUC on {len(test)} patients of all hospitals: {found:.3f}", flush=True)
 
 
 def main() -> None:

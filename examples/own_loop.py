@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
+from sklearn.utils import Bunch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -24,6 +25,7 @@ from swarm.loop.module import describe
 from swarm.spec import StudySpec
 
 ROUNDS, STEPS, SITES = 6, 20, 3
+TRAINING = 60  # patients of each hospital that it trains on
 
 
 def make_model() -> nn.Module:
@@ -38,7 +40,7 @@ def make_study() -> StudySpec:
         "study": {"name": "own-loop", "task": "binary", "description": "Is the tumour malignant?"},
         "data": {"features": list(data.feature_names), "classes": ["malignant", "benign"], "standardise": False},
         "model": {"architecture": "custom", "layout": describe(make_model())},
-        "training": {"rounds": ROUNDS, "local_steps": STEPS, "max_local_steps": 4 * STEPS, "learning_rate": 0.01},
+        "training": {"rounds": ROUNDS, "local_steps": STEPS, "max_local_steps": 2 * STEPS, "learning_rate": 0.01},
         "merge": {"clip_norm": 20.0, "scale_bits": 22},
         "round": {"min_sites": 2, "collect_seconds": 60, "grace_seconds": 20},
     }
@@ -46,13 +48,20 @@ def make_study() -> StudySpec:
 
 
 def load(shard: int, shards: int) -> tuple[TensorDataset, TensorDataset]:
-    """One hospital's patients: every `shards`-th, a third of them kept for testing."""
+    """The patients that one hospital trains on, and those of all hospitals that nobody trains on.
+
+    Hospitals differ: each one has seen tumours of another texture.
+    """
     data = load_breast_cancer()
-    order = np.random.default_rng(1).permutation(len(data.target))[shard::shards]
-    features = torch.tensor(np.log1p(data.data[order]), dtype=torch.float32)
-    labels = torch.tensor(data.target[order], dtype=torch.float32)
-    test = len(order) // 3
-    return TensorDataset(features[test:], labels[test:]), TensorDataset(features[:test], labels[:test])
+    by_texture = np.argsort(data.data[:, 1], kind="stable")
+    hospitals = [np.random.default_rng(1).permutation(rows) for rows in np.array_split(by_texture, shards)]
+    kept_back = np.concatenate([rows[TRAINING:] for rows in hospitals])
+    return _dataset(data, hospitals[shard][:TRAINING]), _dataset(data, kept_back)
+
+
+def _dataset(data: Bunch, rows: np.ndarray) -> TensorDataset:
+    features = torch.tensor(np.log1p(data.data[rows]), dtype=torch.float32)
+    return TensorDataset(features, torch.tensor(data.target[rows], dtype=torch.float32))
 
 
 def auc(model: nn.Module, dataset: TensorDataset) -> float:
@@ -67,7 +76,7 @@ def train_alone(model: nn.Module, train: TensorDataset, steps: int) -> nn.Module
     """What the hospital could do without the others: as many steps on its own patients."""
     swarmless = copy.deepcopy(model)
     optimizer = torch.optim.Adam(swarmless.parameters(), lr=0.01)
-    loader = DataLoader(train, batch_size=16, shuffle=True, drop_last=True)
+    loader = DataLoader(train, batch_size=15, shuffle=True)
     while steps > 0:
         for features, labels in loader:
             optimizer.zero_grad()
@@ -85,7 +94,7 @@ def take_part(home: Path, study: int, shard: int, shards: int) -> None:
     model = make_model()
     alone = train_alone(model, train, ROUNDS * STEPS)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    loader = DataLoader(train, batch_size=16, shuffle=True, drop_last=True)
+    loader = DataLoader(train, batch_size=15, shuffle=True)
 
     swarm = SwarmCallback(model, home=home, study=study, samples=len(train), evaluate=lambda: {"auc": auc(model, test)})
     swarm.on_train_begin()
@@ -101,7 +110,7 @@ def take_part(home: Path, study: int, shard: int, shards: int) -> None:
     swarm.on_train_end()
 
     print(
-        f"{home.name}: {len(train)} patients; AUC on {len(test)} others: "
+        f"{home.name}: {len(train)} patients; AUC on {len(test)} patients of all hospitals: "
         f"alone {auc(alone, test):.3f}, with the swarm {auc(model, test):.3f}",
         flush=True,
     )

@@ -45,9 +45,9 @@ def next_interval(present: int, training: TrainingSection, seen: Feedback) -> in
     low = training.local_steps
     high = max(low, training.max_local_steps)
     if seen.worsened or (seen.agreement is not None and seen.agreement < DRIFTING):
-        return max(low, present // GROWTH)
-    if seen.agreement is not None and seen.agreement >= ALIGNED:
-        return min(high, present * GROWTH)
+        present //= GROWTH
+    elif seen.agreement is not None and seen.agreement >= ALIGNED:
+        present *= GROWTH
     return min(max(present, low), high)
 
 
