@@ -23,7 +23,7 @@ def run(name: str) -> str:
 def test_a_loop_of_ones_own_takes_part() -> None:
     said = run("own_loop.py")
     found = re.findall(r"^(site-\d): 60 patients; .* alone (\d\.\d+), with the swarm (\d\.\d+)$", said, re.MULTILINE)
-    assert sorted(site for site, _, _ in found) == ["site-1", "site-2", "site-3"]
+    assert sorted(site for site, _, _ in found) == ["site-1", "site-2", "site-3"], said
     assert {shared for _, _, shared in found} == {found[0][2]}, "one model at all sites"
     assert min(float(shared) for _, _, shared in found) > 0.9
     assert re.search(r"^every site has the same final model: [0-9a-f]{16}$", said, re.MULTILINE)
@@ -32,7 +32,7 @@ def test_a_loop_of_ones_own_takes_part() -> None:
 def test_a_lightning_module_takes_part() -> None:
     said = run("lightning_loop.py")
     found = re.findall(r"^(site-\d): 60 patients; .*: (\d\.\d+)$", said, re.MULTILINE)
-    assert sorted(site for site, _ in found) == ["site-1", "site-2", "site-3"]
+    assert sorted(site for site, _ in found) == ["site-1", "site-2", "site-3"], said
     assert min(float(auc) for _, auc in found) > 0.9
     assert re.search(r"^every site has the same final model: [0-9a-f]{16}$", said, re.MULTILINE)
 
