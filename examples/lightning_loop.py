@@ -14,7 +14,7 @@ from pathlib import Path
 
 import lightning.pytorch as lightning
 import torch
-from own_loop import SITES, auc, load, make_model, make_study
+from own_loop import SITES, auc, load, make_model, make_study, say
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -66,7 +66,7 @@ def take_part(home: Path, study: int, shard: int, shards: int) -> None:
     )
     trainer.fit(module, DataLoader(train, batch_size=15, shuffle=True))
     found = auc(module.model, test)
-    print(f"{home.name}: {len(train)} patients; AUC on {len(test)} patients of all hospitals: {found:.3f}", flush=True)
+    say(f"{home.name}: {len(train)} patients; AUC on {len(test)} patients of all hospitals: {found:.3f}")
 
 
 def main() -> None:

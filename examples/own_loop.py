@@ -109,11 +109,15 @@ def take_part(home: Path, study: int, shard: int, shards: int) -> None:
         swarm.on_epoch_end()
     swarm.on_train_end()
 
-    print(
+    say(
         f"{home.name}: {len(train)} patients; AUC on {len(test)} patients of all hospitals: "
-        f"alone {auc(alone, test):.3f}, with the swarm {auc(model, test):.3f}",
-        flush=True,
+        f"alone {auc(alone, test):.3f}, with the swarm {auc(model, test):.3f}"
     )
+
+
+def say(line: str) -> None:
+    """Print a line in one piece: several hospitals' programs write to one terminal here."""
+    print(f"{line}\n", end="", flush=True)
 
 
 def main() -> None:
