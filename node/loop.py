@@ -78,15 +78,27 @@ class Loop:
                 answered = True
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._log.warning("loop_left", op=request["op"])
+                if request["op"] == "evaluate":
+                    raise WorkerError("the training loop left before it had measured the model") from None
             except WorkerError as error:
                 answered = bool(error.cause)
                 raise
             else:
+                self._vet(request, reply)
                 return reply
             finally:
                 if not answered:
                     with trio.CancelScope(shield=True):
                         await self._hang_up()
+
+    def _vet(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        """Refuse an update of too few records, whatever program made it; the round loop holds the other rules."""
+        weight, needed = reply.get("weight"), min(self._spec.privacy.min_samples, self._spec.merge.weight_cap)
+        if request["op"] == "train" and not (type(weight) is int and weight >= needed):
+            raise WorkerError(
+                f"the training loop's update is of {str(weight)[:20]} records: nothing leaves a site with fewer than "
+                f"{needed}"
+            )
 
     async def _evaluate(self, model: str) -> dict[str, Any]:
         """Have the loop take the final model, and measure it where it can; no loop is waited for."""
@@ -94,6 +106,7 @@ class Loop:
         with trio.move_on_after(FAREWELL_SECONDS):
             await self._joined()
         if self._stream is None:
+            state_in(self._folder).unlink(missing_ok=True)
             return asked
         with trio.move_on_after(MEASURE_SECONDS):
             try:

@@ -410,6 +410,27 @@ async def test_a_stranger_is_sent_away_and_the_loop_behind_it_served(
         await here.ended()
 
 
+@pytest.mark.parametrize("weight", [9, "40", None, True])
+async def test_an_update_of_too_few_records_is_refused_whatever_program_made_it(tmp_path: Path, weight: object) -> None:
+    async with hospital(tmp_path) as here:
+        with socket_listening(here):
+            program = connect(here.folder)
+        program.sendall(hello(here.spec.hash) + encode({"event": "done", "blob": "00" * 32, "weight": weight}))
+        with pytest.raises(WorkerError, match="nothing leaves a site with fewer than 10"):
+            await here.train(1, here.spec.initial)
+        program.close()
+
+
+async def test_a_loop_that_leaves_while_it_measures_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    async with hospital(tmp_path) as here:
+        with socket_listening(here):
+            program = connect(here.folder)
+        program.sendall(hello(here.spec.hash))
+        program.shutdown(socket.SHUT_WR)
+        assert await here.loop.request("evaluate", model=here.spec.initial.hex(), moments=None) == {"metrics": None}
+        program.close()
+
+
 def read_all(connection: socket.socket) -> bytes:
     """Everything up to the end, however that comes."""
     answer = b""
