@@ -42,7 +42,7 @@ def make_study() -> StudySpec:
         "model": {"architecture": "custom", "layout": describe(make_model())},
         "training": {"rounds": ROUNDS, "local_steps": STEPS, "max_local_steps": 2 * STEPS, "learning_rate": 0.01},
         "merge": {"clip_norm": 20.0, "scale_bits": 22},
-        "round": {"min_sites": 2, "collect_seconds": 60, "grace_seconds": 20},
+        "round": {"min_sites": 2, "collect_seconds": 60, "grace_seconds": 20, "least_seconds": 60},
     }
     return StudySpec.model_validate(record)
 

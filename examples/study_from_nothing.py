@@ -33,7 +33,7 @@ def make_study() -> Study:
         model={"architecture": "mlp", "parameters": {"hidden": [16]}},
         rounds=5,
         training={"local_epochs": 2, "batch_size": 16, "learning_rate": 0.05},
-        round={"min_sites": SITES, "collect_seconds": 120},
+        round={"min_sites": SITES, "collect_seconds": 120, "least_seconds": 120},
     )
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def test_a_loop_that_comes_late_trains_through_its_nodes_restart_and_has_the_final_model(world: World) -> None:
     world.found("ada")
     home, model = world.home("ada"), small_module()
-    proposed = Study(loop_spec(round={"collect_seconds": 600})).propose(home)
+    proposed = Study(loop_spec(round={"collect_seconds": 600, "least_seconds": 600})).propose(home)
     proposed.accept()
     swarm = SwarmCallback(
         model, home=home, study=proposed.number, samples=40, evaluate=lambda: {"accuracy": 0.5}, tell=lambda _: None

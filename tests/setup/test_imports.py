@@ -29,6 +29,8 @@ ONLY_IN = {
     "safetensors": ("swarm",),
     "matplotlib": ("node",),
     "pyarrow": ("swarm.data",),
+    "jwt": ("node.api",),
+    "prometheus_client": ("node.api",),
     "PIL": ("swarm.data",),
 }
 
@@ -53,6 +55,7 @@ BROUGHT_BY = {
     "hexbytes": "web3",
     "multiaddr": "libp2p",
     "PIL": "pillow",
+    "jwt": "pyjwt",
     "requests": "web3",
     "rlp": "web3",
     "sklearn": "scikit_learn",
@@ -145,7 +148,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("node.cli", {"torch", "sklearn", "matplotlib"}),
+        ("node.cli", {"torch", "sklearn", "matplotlib", "fastapi", "uvicorn"}),
         ("ledger", {"torch", "libp2p", "sklearn", "matplotlib"}),
         ("swarm.data", {"torch", "sklearn", "pyarrow", "PIL"}),
         ("swarm.loop.meeting", {"torch", "trio", "web3", "libp2p"}),
