@@ -6,6 +6,8 @@ import pytest
 from operator_world import World, done, refused, swarm_node
 
 from node.errors import StudyRefused
+from node.operator.desk import open_desk
+from node.operator.round_estimate import estimate
 from node.study import Study
 from swarm import studies
 from swarm.loop.module import save
@@ -136,6 +138,9 @@ def test_a_study_of_training_loops_is_agreed_to_without_data_and_said_in_words(c
     assert "25 numbers in 8 tensors" in words["runs"]
     answered = done("study", "accept", "--home", home, proposed["study"], "--spec", proposed["spec_hash"])
     assert (answered["answer"], answered["here"]) == ("accepted", None)
+    with open_desk(home, signing=False) as desk:
+        told = estimate(desk, desk.study(proposed["study"]), loop_spec(), []).says
+    assert "training ? (this site's own training loop trains" in told
     code, message = refused("rehearse", "--home", home, file)
     assert (code, "each site's own loop" in message) == ("node.operator", True)
 
