@@ -1,17 +1,15 @@
 """The sections of a study specification: every field bounded, wrong ones named."""
 
 from math import prod
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     Strict,
     StringConstraints,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -44,19 +42,9 @@ Shape = Annotated[tuple[Annotated[Whole, Field(ge=1, le=MAX_ELEMENTS)], ...], Fi
 
 
 class Section(BaseModel):
-    """A part of a specification: it doesn't change, and holds no field that we don't know.
-
-    Fields named in `LATER` came after studies were on record: they are written only where they say something, so that
-    the hashes of those studies stay what they are.
-    """
+    """A part of a specification: it doesn't change, and holds no field that we don't know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-    LATER: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_said(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        record: dict[str, Any] = serialise(self)
-        return {name: value for name, value in record.items() if name not in self.LATER or value}
 
 
 class StudySection(Section):
@@ -124,8 +112,6 @@ class ModelSection(Section):
     is all that the study knows of it.
     """
 
-    LATER = ("layout",)
-
     architecture: Word
     parameters: Annotated[dict[Word, Parameter], Field(max_length=64)] = {}
     layout: Annotated[dict[Tensor, Shape], Field(max_length=4096)] = {}
@@ -159,8 +145,6 @@ class TrainingSection(Section):
 
     With `max_local_steps` each site's own training loop may take from `local_steps` to as many, as it sees fit.
     """
-
-    LATER = ("max_local_steps",)
 
     rounds: Annotated[Whole, Field(ge=1, le=65_534)]
     local_epochs: Annotated[Whole, Field(ge=0, le=10_000)] = 0

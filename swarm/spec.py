@@ -1,8 +1,8 @@
 """The study specification: what every site agrees to before anything runs.
 
-People write TOML; what is hashed, proposed and kept is canonical JSON: every field present (`Section.LATER` ones where
-they say something), sorted keys, no white space, ASCII. A float is written as Python's `repr` does: the shortest
-decimal that reads back as the same IEEE double, which is the same text on every platform.
+People write TOML; what is hashed, proposed and kept is canonical JSON: every field present, sorted keys, no white
+space, ASCII. A float is written as Python's `repr` does: the shortest decimal that reads back as the same IEEE double,
+which is the same text on every platform.
 """
 
 import hashlib
