@@ -6,7 +6,7 @@ import trio
 from libp2p.abc import INetConn, INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
-from libp2p.protocol_muxer.exceptions import MultiselectClientError
+from libp2p.protocol_muxer.exceptions import MultiselectClientError, ProtocolNotSupportedError
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 
 from node.network.frames import HEADER, FrameType, MalformedFrame
@@ -22,6 +22,10 @@ Count = Callable[[int, int], None]
 
 class ChannelClosed(Exception):
     """The stream or its connection has ended."""
+
+
+class ProtocolUnknown(ChannelClosed):
+    """The peer doesn't speak the protocol: another version, or not this software."""
 
 
 class Channel:
@@ -93,19 +97,29 @@ class Channel:
         self._stream.conn.cut()
 
 
-async def open_channel(connection: INetConn, protocol: str, count: Count) -> Channel:
-    """Open a stream and agree on its protocol; raises ChannelClosed."""
+async def open_stream(connection: INetConn, protocol: str) -> INetStream:
+    """Open a stream and agree on its protocol; raises ChannelClosed, and ProtocolUnknown where the peer has it not."""
     try:
         stream = await connection.new_stream()
     except BaseLibp2pError as error:
         raise ChannelClosed("the connection has ended") from error
-    channel = Channel(stream, count)
+    agreed = False
     try:
-        await MultiselectClient().select_one_of([TProtocol(protocol)], BoundedCommunicator(stream))
+        client, communicator = MultiselectClient(), BoundedCommunicator(stream)
+        await client.handshake(communicator)
+        await client.try_select(communicator, TProtocol(protocol))
+        agreed = True
+    except ProtocolNotSupportedError:
+        raise ProtocolUnknown(f"the peer doesn't speak {protocol}") from None
     except MultiselectClientError as error:
-        await channel.abort()
-        raise ChannelClosed(f"the peer doesn't speak {protocol}") from error
-    except BaseException:
-        await channel.abort()
-        raise
-    return channel
+        raise ChannelClosed(f"no agreement on {protocol}: the stream has ended") from error
+    finally:
+        if not agreed:
+            with trio.CancelScope(shield=True):
+                await stream.reset()
+    return stream
+
+
+async def open_channel(connection: INetConn, protocol: str, count: Count) -> Channel:
+    """A stream of frames of a protocol; raises as `open_stream` does."""
+    return Channel(await open_stream(connection, protocol), count)

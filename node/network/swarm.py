@@ -23,6 +23,7 @@ from multiaddr import Multiaddr
 
 from node.network.gate import Gate, GatedNoise
 from node.network.muxer import SturdyMuxers, SturdyYamux
+from node.network.relay.circuit import relay_of
 from node.network.tcp import BufferedTcpTransport
 from node.network.tuning import Tuning
 
@@ -54,10 +55,16 @@ class SturdySwarm(Swarm):  # type: ignore[misc]
         await super().notify_connected(conn)
         self.on_connected(conn.muxed_conn.peer_id)
 
-    def newest(self, peer: ID) -> INetConn | None:
-        """The newest live connection to a peer."""
-        live = [conn for conn in self.get_connections(peer) if not conn.muxed_conn.event_shutting_down.is_set()]
-        return live[-1] if live else None
+    def best(self, peer: ID) -> INetConn | None:
+        """The newest live connection to a peer; a direct one rather than a relayed one."""
+        return self.direct(peer) or next(reversed(self._alive(peer)), None)
+
+    def direct(self, peer: ID) -> INetConn | None:
+        """The newest live connection to a peer that no relay carries."""
+        return next((conn for conn in reversed(self._alive(peer)) if relay_of(conn.muxed_conn) is None), None)
+
+    def _alive(self, peer: ID) -> list[INetConn]:
+        return [conn for conn in self.get_connections(peer) if not conn.muxed_conn.event_shutting_down.is_set()]
 
 
 def make_swarm(keys: KeyPair, gate: Gate, tuning: Tuning) -> SturdySwarm:

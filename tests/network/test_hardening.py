@@ -35,7 +35,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.network import hardening
 from node.network.channel import ChannelClosed
 from node.network.errors import ListenFailed, PullFailed
-from node.network.gate import tcp_of
+from node.network.gate import pipe_of
 from node.network.hardening import BoundedCommunicator
 from node.network.muxer import SturdyStream, SturdyYamux
 from node.network.peer_id import dial_target, key_pair
@@ -393,7 +393,7 @@ class TestCancellation:
 
     async def cancel_a_write(self, site: Site, other: Site, monkeypatch: pytest.MonkeyPatch) -> SturdyYamux:
         connection = muxed(site, other)
-        tcp = tcp_of(connection.secured_conn)
+        tcp = pipe_of(connection.secured_conn)
         write = tcp.write
         with trio.CancelScope() as scope:
 
@@ -683,7 +683,7 @@ class TestOtherLimits:
             for site, peer in ((one, other), (other, one)):
                 connection = muxed(site, peer)
                 assert type(connection) is SturdyYamux
-                assert type(tcp_of(connection.secured_conn)) is BufferedTcp
+                assert type(pipe_of(connection.secured_conn)) is BufferedTcp
                 assert {type(stream) for stream in connection.streams.values()} == {SturdyStream}
 
 
