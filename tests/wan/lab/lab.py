@@ -8,13 +8,16 @@ A link is a pair of TUN devices and a process between them (`links.py`); the cor
 Nothing of it touches the machine's own network.
 """
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -29,6 +32,7 @@ CHAIN_ADDRESS = "10.77.0.1"
 CHAIN_PORT = 8545
 CHAIN_URL = f"http://{CHAIN_ADDRESS}:{CHAIN_PORT}"
 CHAIN_SECONDS = 60.0
+CLOCK = Path(__file__).with_name("clock.c")
 FRONT = Path(__file__).with_name("front.py")
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,13 +45,23 @@ def missing() -> str | None:
         return "network namespaces are Linux'"
     if os.geteuid() != 0:
         return "network namespaces need root"
-    absent = [program for program in ("ip", "nft", "setpriv") if shutil.which(program) is None]
+    absent = [program for program in ("ip", "nft", "setpriv", "cc") if shutil.which(program) is None]
     if absent:
-        return f"this machine lacks {', '.join(absent)} (Debian: iproute2, nftables, util-linux)"
+        return f"this machine lacks {', '.join(absent)} (Debian: iproute2, nftables, util-linux, gcc)"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "there is no /dev/net/tun here"
     probe = subprocess.run(["unshare", "--net", "nft", "list", "ruleset"], capture_output=True)
     return "this machine allows no network namespaces" if probe.returncode else None
+
+
+@cache
+def wrong_clock() -> Path:
+    """Build the library that makes a program's clock wrong; it lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp(prefix="swarmlab-clock-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    library = folder / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(CLOCK)], check=True)
+    return library
 
 
 @dataclass(slots=True)
@@ -59,14 +73,19 @@ class Machine:
     address: str
     shape: Shape | None = None
     router: str | None = None
+    clock_ahead: int = 0
 
     def command(self, *command: str) -> list[str]:
         """A command line that runs in this machine, in a process that ends with the one that starts it."""
-        return [*WITH_PARENT, *entering(self.namespace), *command]
+        return [*WITH_PARENT, *entering(self.namespace), *self._clock(), *command]
 
     def environment(self) -> dict[str, str]:
-        """What programs of this machine find in their environment, its clock included."""
+        """What programs of this machine find in their environment."""
         return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def _clock(self) -> list[str]:
+        """What to put before a command so that its wall clock is wrong; its monotonic clock is not."""
+        return ["env", f"LD_PRELOAD={wrong_clock()}", f"CLOCK_AHEAD={self.clock_ahead}"] if self.clock_ahead else []
 
     def start(
         self, *command: str, stdout: IO[Any] | int | None = None, stderr: IO[Any] | int | None = None
@@ -151,11 +170,14 @@ class Lab:
 
     # -- machines
 
-    def site(self, name: str, *, behind: str | None = None, **shape: Any) -> Machine:
-        """Add a machine; `shape` are the fields of `Shape`. `behind` a router, it has a private address."""
+    def site(self, name: str, *, behind: str | None = None, clock_ahead: int = 0, **shape: Any) -> Machine:
+        """Add a machine; `shape` are the fields of `Shape`. `behind` a router, it has a private address.
+
+        Its programs' wall clock is `clock_ahead` seconds ahead.
+        """
         if behind is not None:
             return self._add_behind(name, behind, **shape)
-        machine = Machine(name, self._namespace(name), self._new_address(), Shape(**shape))
+        machine = Machine(name, self._namespace(name), self._new_address(), Shape(**shape), clock_ahead=clock_ahead)
         self.machines[name] = machine
         self._connect(machine)
         return machine
