@@ -27,6 +27,8 @@ from node.version import SOFTWARE
 from swarm.folder_store import FolderStore
 
 RETRY_SECONDS = 5.0
+ADDRESS_SECONDS = 5.0
+"""How often a site looks whether its machine's addresses have changed."""
 
 
 async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
@@ -81,6 +83,7 @@ async def _take_part(
     await nursery.start(network.run)
     nursery.start_soon(_follow_members, chain, network)
     await _publish_addresses(chain, me.address, network.addresses())
+    nursery.start_soon(_follow_addresses, chain, network)
     logger.info("site_started", address=me.address, addresses=network.addresses(), block=chain.block)
     await participation.run(network)
 
@@ -126,6 +129,15 @@ async def _publish_addresses(chain: Chain, address: str, addresses: list[str]) -
             await trio.sleep(RETRY_SECONDS)
         else:
             log.get().info("addresses_published", addresses=addresses)
+
+
+async def _follow_addresses(chain: Chain, network: Network) -> None:
+    """Publish again when this machine's addresses change; not while it has none to be dialled at."""
+    while True:
+        await trio.sleep(ADDRESS_SECONDS)
+        addresses = network.addresses()
+        if not any(nowhere in address for address in addresses for nowhere in ("/ip4/0.0.0.0/", "/ip6/::/")):
+            await _publish_addresses(chain, network.address, addresses)
 
 
 def _note_fault(logger: log.Logger, fault: PeerFault) -> None:
