@@ -1,4 +1,4 @@
-"""A bell: who waits hears of what happens from then on."""
+"""A bell: who waits hears of what has happened since it last looked."""
 
 import trio
 
@@ -14,8 +14,12 @@ class Bell:
         self._event.set()
         self._event = trio.Event()
 
-    async def heard(self, at_most: float = float("inf")) -> None:
-        """Wait until it is rung, or for some seconds."""
-        event = self._event
-        with trio.move_on_after(at_most):
-            await event.wait()
+    def next(self) -> trio.Event:
+        """The next time that it is rung; take it before looking, and nothing is missed."""
+        return self._event
+
+
+async def either(event: trio.Event, seconds: float) -> None:
+    """Wait for an event, but not longer than some seconds."""
+    with trio.move_on_after(seconds):
+        await event.wait()

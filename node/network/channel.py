@@ -1,6 +1,7 @@
 """A stream of frames over a libp2p stream."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 from libp2p.abc import INetConn, INetStream
@@ -86,6 +87,11 @@ class Channel:
             raise ChannelClosed("the stream has ended")
         self._count(0, len(data))
         return data
+
+    async def drained(self, at_most: float) -> None:
+        """Wait for the other side to hang up, so that what was sent last arrives before a reset does."""
+        with trio.move_on_after(at_most), suppress(BaseLibp2pError):
+            await self._stream.read(1)
 
     async def abort(self) -> None:
         """Reset the stream."""

@@ -98,8 +98,9 @@ class Dialler:
     def relays(self) -> list[Address]:
         """Connected relays to try: those that the member has named, else any."""
         connected = [relay for relay in self._ways.relays() if relay != self._address]
-        named = [one.relay for one in (*self._routes, *self._hints) if one.relay is not None]
-        return list(dict.fromkeys(relay for relay in named if relay in connected))[:MAX_RELAYS] or connected[:MAX_RELAYS]
+        routes = (*self._routes, *self._hints)
+        named = dict.fromkeys(one.relay for one in routes if one.relay is not None and one.relay in connected)
+        return (list(named) or connected)[:MAX_RELAYS]
 
     async def dial(self, peer: ID | None) -> INetConn:
         """Call, each address a little after the one before, and through relays after all of them; the first wins.
@@ -188,5 +189,3 @@ def _root(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
-
-

@@ -57,7 +57,7 @@ _verdicts: TypeAdapter[dict[str, Probe]] = TypeAdapter(dict[Text, Probe])
 
 
 class Errands:
-    """Both sides of them: `handlers` answer, the methods ask. Asking raises SourceFailed, and ValueError for nonsense."""
+    """Both sides: `handlers` answer, the methods ask. Asking raises SourceFailed, and ValueError for nonsense."""
 
     def __init__(
         self,
@@ -78,16 +78,16 @@ class Errands:
 
     async def seen_by(self, peer: Address) -> list[str]:
         """The addresses from which a member sees us connected."""
-        return _addresses.validate_json(await self._peers[peer].errand(SEEN, b""))
+        return _addresses.validate_json(await self._ask(peer, SEEN, b""))
 
     async def tell(self, peer: Address) -> None:
         """Tell a member where we can be dialled, in case that the ledger doesn't say so (yet)."""
-        await self._peers[peer].errand(HERE, _addresses.dump_json(self._mine()[:MAX_ADDRESSES]))
+        await self._ask(peer, HERE, _addresses.dump_json(self._mine()[:MAX_ADDRESSES]))
 
     async def find(self, peer: Address, wanted: Sequence[Address]) -> dict[Address, list[str]]:
         """Where a member knows others to be."""
         asked = list(wanted)[:MAX_WANTED]
-        answer = _found.validate_json(await self._peers[peer].errand(WHERE, _wanted.dump_json(asked)))
+        answer = _found.validate_json(await self._ask(peer, WHERE, _wanted.dump_json(asked)))
         return {address: found for address, found in answer.items() if address in asked}
 
     async def dialled_by(self, peer: Address, addresses: Sequence[str]) -> dict[str, Probe]:
@@ -98,6 +98,10 @@ class Errands:
             answer = await self._peers[peer].errand(DIAL_BACK, _probes.dump_json(some))
             found |= {text: probe for text, probe in _verdicts.validate_json(answer).items() if text in some}
         return found
+
+    async def _ask(self, peer: Address, kind: str, payload: bytes) -> bytes:
+        control = await self._peers[peer].control()
+        return await control.request(kind, payload)
 
     async def _seen(self, asker: Address, payload: bytes) -> bytes:
         return _addresses.dump_json([tcp_address(end) for end in self._endpoints(asker)][:MAX_ADDRESSES])

@@ -25,7 +25,8 @@ from node.network.port import MAX_REQUEST_BYTES, FaultKind, Hello
 from swarm.manifest import MAX_MANIFEST_BYTES
 
 HEADER = struct.Struct("!IB")
-HELLO_BYTES = 128  # the largest body of a Hello
+HELLO_BYTES = 256  # the largest body of a Hello
+SOFTWARE_BYTES = 100
 ASK_BYTES = MAX_REQUEST_BYTES + 256  # the largest body of a request on the control stream
 BLOB_REQUEST_BYTES = 36  # the largest body of a request on the blob stream
 INLINE_BYTES = 1 << 16  # a vector of at most this size comes with its manifest
@@ -74,7 +75,7 @@ def encode_hello(hello: Hello) -> bytes:
     contract = bytes.fromhex(hello.contract.removeprefix("0x"))
     software = hello.software.encode()
     versions = 0 <= hello.oldest <= hello.protocol < 1 << 16
-    fits = len(contract) == 20 and 0 <= hello.chain_id < 1 << 64 and len(software) <= HELLO_BYTES - _HELLO.size
+    fits = len(contract) == 20 and 0 <= hello.chain_id < 1 << 64 and len(software) <= SOFTWARE_BYTES
     if not versions or not fits or not hello.software.isprintable():
         raise ValueError(f"{hello} can't be said to a peer")
     flags = _RELAYS if hello.relays else 0

@@ -29,6 +29,7 @@ from swarm.errors import BlobError
 
 logger = logging.getLogger(__name__)
 
+LINGER_SECONDS = 2.0  # for a peer that doesn't fit to read why, and to hang up
 UPLOADS = 8  # chunks in memory on their way out, over all peers
 BLOB_PROTOCOL = "/swarm/blob/2"
 CONTROL_PROTOCOL = "/swarm/control/2"  # the name stays: what is spoken on it, the hello says
@@ -73,6 +74,7 @@ class Server:
         theirs = decode_hello(body)
         await self._send(channel, encode_hello(self._hello))  # the other side works out what is wrong by itself
         if (why := self._hello.disagreement(theirs)) is not None:
+            await channel.drained(LINGER_SECONDS)
             raise Mismatch(theirs, why)
 
     async def _describe(self, address: Address, blob: bytes) -> bytes:

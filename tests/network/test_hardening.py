@@ -435,7 +435,7 @@ class TestCancellation:
         clock = MockClock(autojump_threshold=0)
         began = clock.current_time()
         trio.run(main, clock=clock)
-        assert connection.secured_conn.tcp.was_cut
+        assert connection.secured_conn.pipe.was_cut
 
 
 class FrozenTcp:
@@ -453,7 +453,7 @@ class FrozenSession:
     is_initiator = True
 
     def __init__(self) -> None:
-        self.tcp = FrozenTcp()
+        self.pipe = FrozenTcp()
 
     async def write(self, data: bytes) -> None:
         await trio.sleep_forever()
@@ -597,13 +597,13 @@ class TestFrozenPeers:
         connection = SturdyYamux(FrozenSession(), ID(b"peer"), is_initiator=True)
         await connection.close()
         assert connection.is_closed
-        assert connection.secured_conn.tcp.was_cut
+        assert connection.secured_conn.pipe.was_cut
 
     def quiet(self, kind: type[Yamux]) -> FrozenSession:
         session = FrozenSession()
 
         async def main() -> None:
-            session.tcp.heard = trio.current_time()
+            session.pipe.heard = trio.current_time()
             connection = kind(session, ID(b"peer"))
             with trio.move_on_after(300):
                 await connection._measure_rtt_loop()
@@ -612,10 +612,10 @@ class TestFrozenPeers:
         return session
 
     def test_the_library_does_not_mind_the_silence(self) -> None:
-        assert not self.quiet(Yamux).tcp.was_cut
+        assert not self.quiet(Yamux).pipe.was_cut
 
     def test_we_cut_a_silent_connection(self) -> None:
-        assert self.quiet(SturdyYamux).tcp.was_cut
+        assert self.quiet(SturdyYamux).pipe.was_cut
 
     async def test_a_quiet_but_living_peer_is_kept(self) -> None:
         tuning = replace(ONE_DIALS, ping=0.02, dead=0.5)

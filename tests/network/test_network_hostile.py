@@ -24,7 +24,7 @@ from node.network.errors import PullFailed, RequestFailed
 from node.network.frames import (
     HEADER,
     FrameType,
-    decode_refused,
+    decode_hello,
     encode_ask,
     encode_chunk,
     encode_describe,
@@ -33,7 +33,7 @@ from node.network.frames import (
     frame,
 )
 from node.network.gate import MAX_CONNECTIONS_PER_MEMBER
-from node.network.host import MAX_STREAMS_PER_PEER
+from node.network.inbound import MAX_STREAMS_PER_PEER
 from node.network.port import FaultKind, Hello
 from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL
 from swarm.manifest import MAX_MANIFEST_BYTES
@@ -122,17 +122,17 @@ async def test_requests_before_the_hello_are_not_answered() -> None:
     assert victim.store.asked == []
 
 
-async def test_a_hello_of_another_ledger_is_refused_with_a_sentence() -> None:
+async def test_a_hello_that_does_not_fit_is_answered_with_ours_and_the_end() -> None:
     victim = make_libp2p(0)
     async with running(victim), attacker(victim) as connection:
         channel = await open_channel(connection, BLOB_PROTOCOL, ignore)
         await channel.send(encode_hello(Hello(1, HELLO.contract, "x")))
         kind, body = await receive(channel)
-        assert kind is FrameType.REFUSED
-        assert decode_refused(body).kind is FaultKind.MISMATCH
-        assert "on chain 1, I follow" in decode_refused(body).sentence
+        assert kind is FrameType.HELLO
+        assert decode_hello(body).chain_id == HELLO.chain_id
         with pytest.raises(ChannelClosed):
             await receive(channel)
+        assert "it follows contract" in victim.faults[0].detail
 
 
 async def test_silence_instead_of_a_hello_is_noted() -> None:

@@ -1,11 +1,13 @@
 """Using a relay: keeping a place at one, calling a member through one, and being called."""
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import trio
+from google.protobuf.message import Message
 from libp2p.abc import INetConn, INetStream
 from libp2p.exceptions import BaseLibp2pError
-from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, Status, StopMessage
 from multiaddr import Multiaddr
@@ -48,27 +50,33 @@ async def call(connection: INetConn, relay: Address, peer: ID, swarm: SturdySwar
     return through
 
 
-async def answer(stream: INetStream, relay: Address, allowed: bool, swarm: SturdySwarm) -> None:
+async def answer(stream: INetStream, relay: Address, allowed: Callable[[ID], bool], swarm: SturdySwarm) -> None:
     """Be called: serve the connection that a relay announces until it ends; raises ChannelClosed, MalformedFrame."""
     message = await wire.read(stream, StopMessage)
     if message.type != StopMessage.CONNECT:
         raise MalformedFrame("not a call")
-    if not allowed:
+    if not _let_in(wire.peer_of(message), allowed):
         await wire.write(stream, wire.stop_status(Status.PERMISSION_DENIED))
+        await wire.linger(stream)
         return
     await wire.write(stream, wire.stop_status(Status.OK))
     circuit = Circuit(stream, relay)
     try:
         await circuit.widen()
         where = Multiaddr(f"/p2p/{stream.muxed_conn.peer_id}/p2p-circuit")
-        await swarm.upgrade_inbound_raw_conn(raw_connection(circuit, initiator=False), where)
-    except SwarmException:
-        pass  # its end, or a caller that the gate has turned away
+        await swarm.serve_raw_conn(raw_connection(circuit, initiator=False), where)
     finally:
         await circuit.close()
 
 
-async def _asked(connection: INetConn, request: object) -> tuple[INetStream, HopMessage]:
+def _let_in(caller: ID, allowed: Callable[[ID], bool]) -> bool:
+    try:
+        return allowed(caller)
+    except ValueError:
+        return False
+
+
+async def _asked(connection: INetConn, request: Message) -> tuple[INetStream, HopMessage]:
     """A stream on which the relay has said yes, and what it said."""
     stream, agreed = None, False
     try:
@@ -94,7 +102,5 @@ async def _close_with(connection: INetConn, circuit: Circuit) -> None:
     try:
         await connection.muxed_conn.event_closed.wait()
     finally:
-        try:
+        with suppress(BaseLibp2pError):
             await circuit.close()
-        except BaseLibp2pError:
-            pass

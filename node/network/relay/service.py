@@ -22,7 +22,6 @@ from node.network.relay.limits import RelayLimits
 logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 1 << 17
-LINGER_SECONDS = 2.0
 WINDOW_BYTES = 1 << 20  # per circuit and direction: what a slow receiver makes the relay hold
 
 Connection = Callable[[Address], INetConn | None]
@@ -49,7 +48,7 @@ class Relay:
         return {address for address in self._reserved if self._connection(address) is not None}
 
     async def serve(self, stream: INetStream, caller: ID, relayed: bool) -> None:
-        """Answer one request; a circuit is carried until it ends. Raises ChannelClosed, MalformedFrame, SourceFailed."""
+        """Answer one request, and carry a circuit until it ends; raises what a caller does to a stream."""
         address = address_of(caller)
         with trio.move_on_after(self._patience) as scope:
             message = await wire.read(stream, HopMessage)
@@ -85,7 +84,7 @@ class Relay:
         seconds = self.limits.reservation_seconds
         self._reserved[address] = trio.current_time() + seconds
         await wire.write(stream, wire.reserved(int(time.time() + seconds), self.limits))
-        await _finish(stream)
+        await wire.linger(stream)
 
     async def _connect(self, stream: INetStream, caller: ID, called: ID) -> None:
         try:
@@ -166,15 +165,6 @@ class Relay:
             pass  # one end has left, which is how a circuit ends
         both.cancel()
 
-    async def _refuse(self, stream: INetStream, status: int) -> None:
+    async def _refuse(self, stream: INetStream, status: Status.ValueType) -> None:
         await wire.write(stream, wire.hop_status(status))
-        await _finish(stream)
-
-
-async def _finish(stream: INetStream) -> None:
-    """Let the answer arrive before the stream is reset: the other side hangs up when it has read it."""
-    with trio.move_on_after(LINGER_SECONDS):
-        try:
-            await stream.muxed_stream.read(1)
-        except BaseLibp2pError:
-            pass
+        await wire.linger(stream)

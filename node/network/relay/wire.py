@@ -1,8 +1,10 @@
 """The messages of circuit relay v2 and DCUtR on a stream: protobuf after its length, bounded."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
+import trio
 from google.protobuf.message import DecodeError, Message
 from libp2p.abc import INetStream
 from libp2p.exceptions import BaseLibp2pError, ParseError
@@ -19,6 +21,7 @@ HOP_PROTOCOL = "/libp2p/circuit/relay/0.2.0/hop"
 STOP_PROTOCOL = "/libp2p/circuit/relay/0.2.0/stop"
 PUNCH_PROTOCOL = "/libp2p/dcutr"
 MAX_MESSAGE_BYTES = 4096
+LINGER_SECONDS = 2.0
 
 M = TypeVar("M", bound=Message)
 
@@ -44,6 +47,12 @@ async def write(stream: INetStream, message: Message) -> None:
         raise ChannelClosed("the stream has ended") from error
 
 
+async def linger(stream: INetStream) -> None:
+    """Let an answer arrive before the stream is reset: the other side hangs up when it has read it."""
+    with trio.move_on_after(LINGER_SECONDS), suppress(BaseLibp2pError):
+        await stream.muxed_stream.read(1)
+
+
 def peer_of(message: Any) -> ID:
     """The peer that a message names; raises MalformedFrame where it names none."""
     if not message.HasField("peer"):
@@ -54,7 +63,7 @@ def peer_of(message: Any) -> ID:
 def status_name(number: int) -> str:
     """A status code in words, also where it is none."""
     try:
-        return str(Status.Name(number)).lower().replace("_", " ")
+        return str(Status.Name(Status.ValueType(number))).lower().replace("_", " ")
     except ValueError:
         return f"status {number}"
 
@@ -69,7 +78,7 @@ def connect(target: ID) -> Message:
     return HopMessage(type=HopMessage.CONNECT, peer=PeerId(id=target.to_bytes()))
 
 
-def hop_status(status: int) -> Message:
+def hop_status(status: Status.ValueType) -> Message:
     """A relay's answer to a request."""
     return HopMessage(type=HopMessage.STATUS, status=status)
 
@@ -85,7 +94,7 @@ def incoming(caller: ID, limits: RelayLimits) -> Message:
     return StopMessage(type=StopMessage.CONNECT, peer=PeerId(id=caller.to_bytes()), limit=limit_of(limits))
 
 
-def stop_status(status: int) -> Message:
+def stop_status(status: Status.ValueType) -> Message:
     """The answer of the peer that is being called."""
     return StopMessage(type=StopMessage.STATUS, status=status)
 
