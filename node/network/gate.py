@@ -50,7 +50,7 @@ class Gate:
         if address not in self._members:
             raise HandshakeFailure(f"{address} is not a member")
         live = sorted((one for one in self._live[address] if one.is_open), key=lambda one: one.heard)
-        for surplus in live[: len(live) + 1 - MAX_CONNECTIONS_PER_MEMBER]:
+        for surplus in live[: max(0, len(live) + 1 - MAX_CONNECTIONS_PER_MEMBER)]:
             surplus.cut()
         self._live[address].add(pipe)
 
