@@ -76,6 +76,7 @@ def make_libp2p(
     listen: str = LISTEN,
     relay: RelayLimits | None = None,
     use_relays: UseRelays = UseRelays.NEVER,
+    announce: tuple[str, ...] = (),
 ) -> Site:
     store, faults, refuses = Store(), [], set()
     network = open_network(
@@ -83,6 +84,7 @@ def make_libp2p(
         store,
         hello,
         listen=listen,
+        announce=announce,
         may_serve=lambda address, blob: blob not in refuses,
         on_fault=faults.append,
         tuning=tuning,

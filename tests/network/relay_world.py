@@ -1,4 +1,4 @@
-"""Sites that can't be dialled, on one machine: the others are told no address of theirs but those at relays."""
+"""Sites that can't be dialled, on one machine: nobody is told at which port they listen."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +11,7 @@ from node.network.port import Address, PeerView
 from node.network.reachability import UseRelays
 from node.network.relay.limits import RelayLimits
 
+NOWHERE = "/ip4/127.0.0.1/tcp/1"
 CLOSE = replace(QUICK, relay_after=0.05, look=0.05, ask=0.1)
 
 
@@ -19,7 +20,8 @@ def relay_site(number: int, limits: RelayLimits | None = None) -> Site:
 
 
 def hidden_site(number: int) -> Site:
-    return make_libp2p(number, tuning=CLOSE, use_relays=UseRelays.ALWAYS)
+    """A site that says of itself only where nobody answers, as one behind a router does."""
+    return make_libp2p(number, tuning=CLOSE, use_relays=UseRelays.ALWAYS, announce=(NOWHERE,))
 
 
 def view(site: Site, of: Site | Address) -> PeerView:
