@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,7 @@ class Machine:
     shape: Shape | None = None
     router: str | None = None
     clock_ahead: int = 0
+    started: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def command(self, *command: str) -> list[str]:
         """A command line that runs in this machine, in a process that ends with the one that starts it."""
@@ -90,10 +91,12 @@ class Machine:
     def start(
         self, *command: str, stdout: IO[Any] | int | None = None, stderr: IO[Any] | int | None = None
     ) -> "subprocess.Popen[bytes]":
-        """Start a program in this machine."""
-        return subprocess.Popen(
+        """Start a program in this machine; it ends with the lab."""
+        process = subprocess.Popen(
             self.command(*command), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=self.environment()
         )
+        self.started.append(process)
+        return process
 
     def run(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a program in this machine to its end."""
@@ -141,6 +144,9 @@ class Lab:
         self._links.close()
         while self._made:
             namespaces.remove(self._made.pop())
+        for machine in self.machines.values():
+            for process in machine.started:
+                process.wait()
 
     def start_chain(self, folder: Path) -> str:
         """Run a development chain on its machine; gives the path of its socket, which passes no link.
