@@ -111,12 +111,17 @@ class Machine:
 
 
 class Lab:
-    """Machines, links and cuts; a context manager that leaves nothing behind."""
+    """Machines, links and cuts; a context manager that leaves nothing behind.
 
-    def __init__(self, *, seed: int = 0) -> None:
+    `congestion` is the congestion control of their TCP. Reno's is the one that every kernel lets every namespace have,
+    and that suffers most from loss.
+    """
+
+    def __init__(self, *, seed: int = 0, congestion: str = "reno") -> None:
         self.machines: dict[str, Machine] = {}
         self._prefix = f"{namespaces.names_of_this_process()}{next(_labs)}-"
         self._seed = seed
+        self._congestion = congestion
         self._made: list[str] = []
         self._last = 1
         self._private = 0
@@ -262,7 +267,7 @@ class Lab:
 
     def _namespace(self, name: str) -> str:
         full = self._prefix + name
-        namespaces.add(full)
+        namespaces.add(full, self._congestion)
         self._made.append(full)
         return full
 
