@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,7 @@ class Machine:
     shape: Shape | None = None
     router: str | None = None
     clock_ahead: int = 0
+    started: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def command(self, *command: str) -> list[str]:
         """A command line that runs in this machine, in a process that ends with the one that starts it."""
@@ -90,10 +91,12 @@ class Machine:
     def start(
         self, *command: str, stdout: IO[Any] | int | None = None, stderr: IO[Any] | int | None = None
     ) -> "subprocess.Popen[bytes]":
-        """Start a program in this machine."""
-        return subprocess.Popen(
+        """Start a program in this machine; it ends with the lab."""
+        process = subprocess.Popen(
             self.command(*command), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=self.environment()
         )
+        self.started.append(process)
+        return process
 
     def run(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a program in this machine to its end."""
@@ -108,12 +111,17 @@ class Machine:
 
 
 class Lab:
-    """Machines, links and cuts; a context manager that leaves nothing behind."""
+    """Machines, links and cuts; a context manager that leaves nothing behind.
 
-    def __init__(self, *, seed: int = 0) -> None:
+    `congestion` is the congestion control of their TCP. Reno's is the one that every kernel lets every namespace have,
+    and that suffers most from loss.
+    """
+
+    def __init__(self, *, seed: int = 0, congestion: str = "reno") -> None:
         self.machines: dict[str, Machine] = {}
         self._prefix = f"{namespaces.names_of_this_process()}{next(_labs)}-"
         self._seed = seed
+        self._congestion = congestion
         self._made: list[str] = []
         self._last = 1
         self._private = 0
@@ -141,6 +149,9 @@ class Lab:
         self._links.close()
         while self._made:
             namespaces.remove(self._made.pop())
+        for machine in self.machines.values():
+            for process in machine.started:
+                process.wait()
 
     def start_chain(self, folder: Path) -> str:
         """Run a development chain on its machine; gives the path of its socket, which passes no link.
@@ -256,7 +267,7 @@ class Lab:
 
     def _namespace(self, name: str) -> str:
         full = self._prefix + name
-        namespaces.add(full)
+        namespaces.add(full, self._congestion)
         self._made.append(full)
         return full
 

@@ -17,7 +17,6 @@ _BEGINNING = """
 ip link set lo up
 cd /proc/sys/net
 echo 1 >ipv4/ip_forward
-echo reno >ipv4/tcp_congestion_control
 for one in all default; do if [ -d ipv6 ]; then echo 1 >ipv6/conf/$one/disable_ipv6; fi; done
 """
 
@@ -27,13 +26,10 @@ def names_of_this_process() -> str:
     return f"{PREFIX}-{os.getpid()}-{_started(os.getpid())}-"
 
 
-def add(name: str) -> None:
-    """Make a namespace whose loopback is up, which forwards, and which speaks IPv4 alone.
-
-    Its TCP is Reno's: the one that every kernel lets every namespace have, and that suffers most from loss.
-    """
+def add(name: str, congestion: str) -> None:
+    """Make a namespace whose loopback is up, which forwards, and which speaks IPv4 alone, with that kind of TCP."""
     ip("netns", "add", name)
-    run_in(name, "sh", "-ec", _BEGINNING)
+    run_in(name, "sh", "-ec", f"{_BEGINNING}\necho {congestion} >ipv4/tcp_congestion_control")
 
 
 def remove(name: str) -> None:
