@@ -154,7 +154,7 @@ class Errands:
         raw = None
         try:
             with trio.fail_after(PROBE_SECONDS):
-                raw = await self._swarm.transport.dial(way.target)
+                raw = await self._swarm.transport_manager.transport_for_dialing(way.target).dial(way.target)
                 return await self._proven(raw, way.peer)
         except (trio.TooSlowError, BaseLibp2pError):
             return Probe.STRANGER if raw is not None else Probe.UNREACHED

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import trio
 from pydantic import ValidationError
 
 from node.network.bell import Bell, either
@@ -52,7 +53,7 @@ class Reachability:
         news: Bell,
         tuning: Tuning,
     ) -> None:
-        self.witnesses: list[Witness] = []
+        self.witnesses: dict[Address, Witness] = {}
         self._errands = errands
         self._peers = peers
         self._own = own
@@ -65,28 +66,37 @@ class Reachability:
         """Whether relays are needed: a member that we reached could not dial us, or the operator says so."""
         if self._use is not UseRelays.AUTO:
             return self._use is UseRelays.ALWAYS
-        return any(not witness.reached for witness in self.witnesses)
+        return any(not one.reached for address, one in self.witnesses.items() if address in self._peers)
 
     async def run(self) -> None:
-        """Ask as soon as somebody is connected, again when that changes, and every now and then."""
-        asked: dict[Address, object] = {}
+        """Ask as soon as somebody is connected, when our addresses change, and every now and then."""
+        if self._use is not UseRelays.AUTO:
+            return
+        asked: dict[Address, float] = {}
+        told = self._own()
         while True:
             news = self._news.next()
-            direct = {address: peer.direct() for address, peer in self._peers.items() if peer.hello is not None}
-            fresh = {address for address, conn in direct.items() if conn is not None and address not in asked}
-            if self._use is UseRelays.AUTO and fresh and len(self.witnesses) < WITNESSES:
-                for address in sorted(fresh)[: WITNESSES - len(self.witnesses)]:
-                    asked[address] = True
-                    await self._ask(address)
-                self._news.ring()
-                continue
-            await either(news, self._tuning.reachable)
+            if (now := self._own()) != told:
+                told = now
+                asked.clear()
+            for address in self._due(asked):
+                asked[address] = trio.current_time()
+                await self._hear(address)
+            await either(news, self._tuning.look)
 
-    async def _ask(self, address: Address) -> None:
+    def _due(self, asked: Mapping[Address, float]) -> list[Address]:
+        """Of the few members that are asked at all, those that haven't been for a while; the silent ones last."""
+        direct = [address for address, peer in self._peers.items() if peer.hello is not None and peer.direct()]
+        few = sorted(direct, key=lambda address: (address in asked and address not in self.witnesses, address))
+        before = trio.current_time() - self._tuning.reachable
+        return [address for address in few[:WITNESSES] if asked.get(address, float("-inf")) <= before]
+
+    async def _hear(self, address: Address) -> None:
         witness = await self.ask(address)
-        if witness is not None:
-            self.witnesses.append(witness)
+        if witness is not None and self.witnesses.get(address) != witness:
+            self.witnesses[address] = witness
             logger.info("%s %s dial this site", address, "can" if witness.reached else "can't")
+            self._news.ring()
 
     async def ask(self, address: Address) -> Witness | None:
         """What one member finds when it dials us; None where it can't or won't say."""

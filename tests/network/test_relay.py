@@ -47,10 +47,10 @@ async def test_a_hidden_site_is_dialled_at_a_short_address_with_its_relay_and_it
         assert len(relayed(hidden)[0]) < 160
 
 
-async def test_a_site_without_hidden_address_asks_no_relay() -> None:
+async def test_a_site_that_members_can_dial_asks_no_relay() -> None:
     relay, site = relay_site(0), make_libp2p(1, tuning=CLOSE, use_relays=UseRelays.AUTO)
     async with running_behind([relay, site], []):
-        await until(lambda: site.network.reachability.witnesses != [])
+        await until(lambda: site.network.reachability.witnesses != {})
         assert not site.network.reachability.hidden
         assert relayed(site) == []
 
@@ -230,7 +230,7 @@ async def test_a_relay_that_connects_another_member_than_the_one_called_gains_no
         crooked = relay.network._relay
         honest = crooked._call
         monkeypatch.setattr(crooked, "_call", lambda caller, target: honest(caller, third.address))
-        with pytest.raises(Exception, match="peer id|mismatch|security"):
+        with pytest.raises(Exception, match="security"):
             await one.network._through(relay.address, peer_id(key_of(2)))
 
 
