@@ -78,6 +78,8 @@ async def _take_part(
         announce=config.announce,
         may_serve=participation.may_serve,
         on_fault=partial(_note_fault, logger),
+        relay=config.relay.limits(),
+        use_relays=config.relay.use,
     )
     network.set_members(_dialable(chain))
     await nursery.start(network.run)

@@ -41,10 +41,10 @@ from node.network.port import (
     Traffic,
 )
 from node.network.pull import Description, Puller, SourceFailed
-from node.network.reachability import Reachability, UseRelays
+from node.network.reachability import Reachability
 from node.network.relay import client, wire
 from node.network.relay.circuit import relay_of
-from node.network.relay.limits import RelayLimits
+from node.network.relay.limits import RelayLimits, UseRelays
 from node.network.relay.punch import Puncher
 from node.network.relay.reservations import Reservations
 from node.network.relay.service import Relay

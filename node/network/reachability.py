@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 import trio
 from pydantic import ValidationError
@@ -13,19 +12,12 @@ from node.network.errands import Errands, Probe
 from node.network.peer import Peer
 from node.network.port import Address
 from node.network.pull import SourceFailed
+from node.network.relay.limits import UseRelays
 from node.network.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
 WITNESSES = 3
-
-
-class UseRelays(StrEnum):
-    """When a site asks relays to take calls for it."""
-
-    AUTO = "auto"  # where a connected member can't dial it
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)

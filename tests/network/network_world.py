@@ -10,8 +10,7 @@ import trio
 from node.network.host import open_network
 from node.network.memory import MemoryHub, MemoryNetwork
 from node.network.port import Address, Hello, Network, PeerFault
-from node.network.reachability import UseRelays
-from node.network.relay.limits import RelayLimits
+from node.network.relay.limits import RelayLimits, UseRelays
 from node.network.tuning import Tuning
 from swarm.manifest import BlobKind, Manifest, TensorShape
 from swarm.memory_store import MemoryStore

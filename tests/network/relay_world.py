@@ -8,8 +8,7 @@ import trio
 from network_world import QUICK, Site, make_libp2p, until
 
 from node.network.port import Address, PeerView
-from node.network.reachability import UseRelays
-from node.network.relay.limits import RelayLimits
+from node.network.relay.limits import RelayLimits, UseRelays
 
 NOWHERE = "/ip4/127.0.0.1/tcp/1"
 CLOSE = replace(QUICK, relay_after=0.05, look=0.05, ask=0.1)

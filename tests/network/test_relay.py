@@ -13,10 +13,9 @@ from relay_world import CLOSE, NOWHERE, hidden_site, publish, relay_site, relaye
 from node.network.channel import ChannelClosed
 from node.network.peer_id import address_of, circuit_address, dial_target, peer_id
 from node.network.pull import SourceFailed
-from node.network.reachability import UseRelays
 from node.network.relay import client
 from node.network.relay.circuit import relay_of
-from node.network.relay.limits import RelayLimits
+from node.network.relay.limits import RelayLimits, UseRelays
 from node.network.swarm import SturdySwarm
 
 ANY = 1 << 30

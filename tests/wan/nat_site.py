@@ -19,8 +19,7 @@ import trio
 from node.network.errors import PullFailed
 from node.network.host import Libp2pNetwork, open_network
 from node.network.port import Hello
-from node.network.reachability import UseRelays
-from node.network.relay.limits import RelayLimits
+from node.network.relay.limits import RelayLimits, UseRelays
 from node.network.tuning import Tuning
 from swarm.folder_store import FolderStore
 from swarm.manifest import BlobKind, TensorShape

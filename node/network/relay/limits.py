@@ -1,6 +1,7 @@
-"""What a relay gives each member, and all of them together."""
+"""What a relay gives each member, and all of them together; and when a site uses relays itself."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,11 @@ class RelayLimits:
     circuit_bytes: int = 16 << 30  # each way; then the two sites connect anew
     circuit_seconds: float = 6 * 3600.0
     requests_per_minute: int = 60  # by one member
+
+
+class UseRelays(StrEnum):
+    """When a site asks relays to take calls for it."""
+
+    AUTO = "auto"  # where a connected member can't dial it
+    ALWAYS = "always"
+    NEVER = "never"
