@@ -18,7 +18,7 @@ from node.network.notes import Notes
 from node.network.peer import Peer
 from node.network.peer_id import address_of
 from node.network.port import Address, FaultKind
-from node.network.pull import SourceFailed
+from node.network.pull import Mismatch, SourceFailed
 from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL, Server
 from node.network.tuning import Tuning
 
@@ -64,6 +64,8 @@ class Inbound:
             self._notes.caller(address, FaultKind.MALFORMED, str(malformed))
         except SourceFailed as failure:
             self._notes.caller(address, failure.kind, failure.detail)
+            if isinstance(failure, Mismatch) and address in self._peers:
+                self._peers[address].misfits(failure.theirs)
             if failure.kind is FaultKind.STALLED:
                 stream.muxed_conn.cut()  # it would not take a reset
         except Exception:

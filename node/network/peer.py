@@ -81,7 +81,8 @@ class Peer:
         """How things stand with it."""
         if self.hello is not None:
             return PeerView(self.address, True, self.relay, self.hello)
-        fault = self._failure.detail if self._failure is not None else "not connected yet"
+        misfit = self._hello.disagreement(self._theirs) if self._theirs is not None else None
+        fault = misfit or (self._failure.detail if self._failure is not None else "not connected yet")
         return PeerView(self.address, False, None, self._theirs, fault)
 
     def direct(self) -> INetConn | None:
@@ -97,6 +98,10 @@ class Peer:
         """Add addresses that peers know."""
         if self.dialler.hint(addresses):
             self._woken.set()
+
+    def misfits(self, theirs: Hello) -> None:
+        """It has said hello on a connection of its own, and doesn't fit."""
+        self._theirs = theirs
 
     def arrived(self, peer: ID) -> None:
         """A connection with this member is up."""

@@ -11,7 +11,7 @@ from relay_world import CLOSE, NOWHERE, view
 from node.network.errands import DIAL_BACK, HERE, PROBES_PER_MINUTE, WHERE, Probe
 from node.network.errors import RequestFailed
 from node.network.frames import FrameType, encode_ask
-from node.network.peer_id import peer_id
+from node.network.peer_id import address_of, peer_id
 from node.network.server import CONTROL_PROTOCOL
 
 ANY = 1 << 30
@@ -46,9 +46,8 @@ async def test_a_hint_that_names_another_key_is_left_out() -> None:
         await meshed(one, other)
         dialler = one.network.peer(other.address).dialler
         before = dialler.targets()
-        assert not dialler.hint(
-            [f"/ip4/127.0.0.1/tcp/9/p2p/{peer_id(key_of(7))}", "nonsense", "/ip4/1.2.3.4", "x" * 999]
-        )
+        another = f"/ip4/127.0.0.1/tcp/9/p2p/{peer_id(key_of(7))}"
+        assert not dialler.hint([another, "nonsense", "/ip4/1.2.3.4", "x" * 999])
         assert dialler.targets() == before
 
 
@@ -70,13 +69,10 @@ async def test_a_hint_leads_to_nobody_but_the_member_itself() -> None:
     async with running(one, other):
         (there,) = other.network.addresses()
         claimed = there.rsplit("/p2p/", 1)[0] + f"/p2p/{peer_id(key_of(7))}"
-        from node.network.peer_id import address_of
-
         absent = address_of(peer_id(key_of(7)))
         one.network.set_members({other.address: other.network.addresses(), absent: []})
         one.network.peer(absent).hint([claimed])
-        await until(lambda: len(one.faults) > 0)
-        await until(lambda: "security" in (view(one, absent).fault or ""))
+        await until(lambda: "does not correspond" in (view(one, absent).fault or ""))
         assert absent not in one.network.connected()
 
 
@@ -99,10 +95,9 @@ async def test_a_member_tells_which_of_our_addresses_it_can_dial() -> None:
         (good,) = one.network.addresses()
         (elsewhere,) = stranger.network.addresses()
         taken = elsewhere.rsplit("/p2p/", 1)[0] + mine
-        found = await one.network._errands.dialled_by(
-            other.address,
-            [good, NOWHERE + mine, taken, f"/ip4/192.0.2.1/tcp/22{mine}", f"/dns4/example.org/tcp/1{mine}"],
-        )
+        untried = [f"/ip4/192.0.2.1/tcp/1{mine}", f"/dns4/example.org/tcp/1{mine}"]
+        all_of_them = [good, NOWHERE + mine, taken, *untried]
+        found = await one.network._errands.dialled_by(other.address, all_of_them)
         assert list(found.values()) == [
             Probe.REACHED,
             Probe.UNREACHED,
