@@ -35,8 +35,8 @@ class Ways:
 
     swarm: SturdySwarm
     tuning: Tuning
-    source: Callable[[Address], Source | None]
-    """The local port to call a member from, None for any."""
+    source: Callable[[], Source | None]
+    """The local port to call from, None for any."""
     relays: Callable[[], Sequence[Address]]
     """Connected members that relay."""
     through: Callable[[Address, ID], Awaitable[INetConn]]
@@ -157,7 +157,7 @@ class _Call:
     async def _call(self, peer: ID, target: Multiaddr, won: trio.CancelScope, over: trio.Event) -> None:
         try:
             with trio.fail_after(self._ways.tuning.connect):
-                source = self._ways.source(self._address)
+                source = self._ways.source()
                 connection = await self._ways.swarm.dial_addr(target, peer, source)
             self._win(connection, f"{target}/p2p/{peer}", won)
         except trio.TooSlowError:

@@ -2,28 +2,23 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from weakref import WeakSet
 
 import trio
-from libp2p.abc import INetConn, INetStream
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.peer.id import ID
+from libp2p.abc import INetConn
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
-from pydantic import ValidationError
 
 from node.network import hardening
-from node.network.bell import Bell, either
-from node.network.dialling import Source, Ways
+from node.network.bell import Bell
+from node.network.dialling import Ways
 from node.network.errands import MAX_ADDRESSES, Errands
 from node.network.errors import ListenFailed, RequestFailed
 from node.network.frames import encode_ask, encode_hello
-from node.network.gate import Gate, pipe_of
+from node.network.gate import Gate
 from node.network.inbound import Inbound
 from node.network.notes import Notes
 from node.network.peer import Peer
@@ -42,16 +37,14 @@ from node.network.port import (
 )
 from node.network.pull import Description, Puller, SourceFailed
 from node.network.reachability import Reachability
-from node.network.relay import client, wire
-from node.network.relay.circuit import relay_of
 from node.network.relay.limits import RelayLimits, UseRelays
-from node.network.relay.punch import Puncher
-from node.network.relay.reservations import Reservations
+from node.network.relay.relaying import Relaying, direct_to
 from node.network.relay.service import Relay
 from node.network.server import Server
 from node.network.swarm import make_swarm
-from node.network.tcp import BufferedTcp, share_port
+from node.network.tcp import share_port
 from node.network.tuning import Tuning
+from node.network.whereabouts import Whereabouts
 from swarm.blobs import BlobStore
 from swarm.manifest import Manifest
 
@@ -93,25 +86,27 @@ class Libp2pNetwork:
         self._address = address_of(self._id)
         self._peers: dict[Address, Peer] = {}
         self._traffic: dict[Address, Traffic] = {}
-        self._sought: dict[Address, float] = {}
-        self._from_port: WeakSet[INetConn] = WeakSet()
         self._news = Bell()
         self._nursery: trio.Nursery | None = None
         offload = partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(THREADS))
         self._server = Server(store, self._hello, may_serve, offload, tuning.stall)
         self._puller = Puller(store, offload, self._notes.note)
-        self._relay = Relay(relay, self._direct, tuning.connect) if relay is not None else None
-        self._errands = Errands(self._peers, self._swarm, self._relay, self.addresses)
-        self._server.handlers.update(self._errands.handlers())
-        self.reachability = Reachability(self._errands, self._peers, self._own, use_relays, self._news, tuning)
-        self._places = Reservations(
-            self._id, self._peers, lambda: self.reachability.hidden, self._call_from_port, self._news, tuning
+        service = Relay(relay, partial(direct_to, self._peers), tuning.connect) if relay is not None else None
+        self.errands = Errands(self._peers, self._swarm, service, self.addresses)
+        self._server.handlers.update(self.errands.handlers())
+        self.reachability = Reachability(self.errands, self._peers, self._own, use_relays, self._news, tuning)
+        self.relaying = Relaying(
+            self._swarm,
+            self._peers,
+            service,
+            lambda: self.reachability.hidden,
+            self.errands.seen_by,
+            self._news,
+            tuning,
         )
-        self._ways = Ways(self._swarm, tuning, self._source, self._places.relays, self._through)
-        relaying = {wire.STOP_PROTOCOL: self._called, wire.PUNCH_PROTOCOL: self._punched}
-        if self._relay is not None:
-            relaying[wire.HOP_PROTOCOL] = self._hop
-        self._inbound = Inbound(self._peers, self._server, relaying, self._notes, tuning)
+        self._whereabouts = Whereabouts(self.errands, self._peers, self.addresses, self._news, tuning)
+        self._ways = Ways(self._swarm, tuning, self.relaying.source, self.relaying.places.relays, self.relaying.through)
+        self._inbound = Inbound(self._peers, self._server, self.relaying.handlers(), self._notes, tuning)
         self._swarm.set_stream_handler(self._inbound.serve)
         self._swarm.on_connected = self._on_connected
 
@@ -138,7 +133,7 @@ class Libp2pNetwork:
 
     def addresses(self) -> list[str]:
         """Multiaddrs at which this site can be called: its own, and those at relays while it needs them."""
-        relayed = self._places.addresses()
+        relayed = self.relaying.places.addresses()
         return [*self._own()[: MAX_ADDRESSES - len(relayed)], *relayed]
 
     def set_members(self, members: Mapping[Address, Sequence[str]]) -> None:
@@ -229,17 +224,12 @@ class Libp2pNetwork:
 
     async def _run_peers(self, task_status: Started) -> None:
         async with trio.open_nursery() as self._nursery:
-            self._puncher = Puncher(
-                self._swarm, lambda: self._source(self._address), self._errands.seen_by, self._nursery, self._tuning
-            )
             for peer in self._peers.values():
                 self._nursery.start_soon(peer.keep)
-            for task in (self.reachability.run, self._places.run, self._follow_addresses):
+            for task in (self.reachability.run, self.relaying.run, self._whereabouts.run):
                 self._nursery.start_soon(task)
             task_status.started()
             await trio.sleep_forever()
-
-    # -- where we are, and where others are
 
     def _own(self) -> list[str]:
         """Our addresses without those at relays; one for each network interface where we listen on all."""
@@ -249,35 +239,6 @@ class Libp2pNetwork:
         bound = [address for listener in self._swarm.listeners.values() for address in listener.get_addrs()]
         return [f"{one}{suffix}" for address in bound for one in expand_wildcard_address(address)]
 
-    async def _follow_addresses(self) -> None:
-        """Tell the others when our addresses change: the ledger hears of it later, or can't be reached."""
-        told = self.addresses()
-        while True:
-            await either(self._news.next(), self._tuning.look)
-            if (now := self.addresses()) != told:
-                told = now
-                for address in self.connected():
-                    await self._tell(address)
-
-    async def _tell(self, address: Address) -> None:
-        with suppress(SourceFailed, KeyError):
-            await self._errands.tell(address)
-
-    async def _seek(self, address: Address) -> None:
-        """Ask members that are connected where one is that can't be reached."""
-        now = trio.current_time()
-        if now < self._sought.get(address, float("-inf")) + self._tuning.ask:
-            return
-        self._sought[address] = now
-        for other in sorted(self.connected() - {address})[:ASKED]:
-            try:
-                found = await self._errands.find(other, [address])
-            except (SourceFailed, ValidationError, KeyError) as error:
-                logger.info("%s doesn't say where %s is: %s", other, address, error)
-                continue
-            if (peer := self._peers.get(address)) is not None and found:
-                peer.hint(found[address])
-
     def _on_changed(self, address: Address) -> None:
         """A member's connection has come, gone, or not come."""
         self._news.ring()
@@ -286,67 +247,16 @@ class Libp2pNetwork:
             return
         if peer.hello is not None:
             self._notes.fits(address)
-            self._nursery.start_soon(self._tell, address)
+            self._nursery.start_soon(self._whereabouts.tell, address)
         else:
-            self._nursery.start_soon(self._seek, address)
-
-    # -- relays
-
-    def _direct(self, address: Address) -> INetConn | None:
-        peer = self._peers.get(address)
-        return peer.direct() if peer is not None else None
-
-    def _source(self, address: Address) -> Source | None:
-        """The port to call from: the one that we listen on, where a router may have to map it; else any."""
-        if not self.reachability.hidden:
-            return None
-        bound = [address for listener in self._swarm.listeners.values() for address in listener.get_addrs()]
-        for one in sorted(bound, key=str):
-            parts = {protocol.name: str(value) for protocol, value in one.items()}
-            return parts.get("ip4") or parts["ip6"], int(parts["tcp"])
-        return None
-
-    async def _call_from_port(self, relay: Address) -> None:
-        """Be connected to a relay from the port that we listen on, so that it sees what a router makes of that one."""
-        source, connection, peer = self._source(relay), self._direct(relay), self._peers[relay]
-        if source is None or connection is None or connection in self._from_port:
-            return
-        pipe = pipe_of(connection.muxed_conn.secured_conn)
-        if isinstance(pipe, BufferedTcp) and pipe.is_open and pipe.stream.socket.getsockname()[1] != source[1]:
-            for target_id, target in peer.dialler.targets():
-                with suppress(BaseLibp2pError), trio.move_on_after(self._tuning.connect):
-                    connection = await self._swarm.dial_addr(target, target_id, source)
-                    break
-        self._from_port.add(connection)
-
-    async def _through(self, relay: Address, peer: ID) -> INetConn:
-        """Call a peer through a relay."""
-        connection = self._direct(relay)
-        if connection is None or self._nursery is None:
-            raise SourceFailed(FaultKind.UNREACHABLE, "the relay isn't connected")
-        return await client.call(connection, relay, peer, self._swarm, self._nursery)
-
-    async def _hop(self, stream: INetStream, address: Address) -> None:
-        if self._relay is not None:
-            await self._relay.serve(stream, stream.muxed_conn.peer_id, relay_of(stream.muxed_conn) is not None)
-
-    async def _called(self, stream: INetStream, relay: Address) -> None:
-        def allowed(caller: ID) -> bool:
-            return self._places.held(relay) and address_of(caller) in self._peers
-
-        await client.answer(stream, relay, allowed, self._swarm)
-
-    async def _punched(self, stream: INetStream, address: Address) -> None:
-        await self._puncher.follow(stream, stream.swarm_conn)
+            self._nursery.start_soon(self._whereabouts.seek, address)
 
     def _on_connected(self, connection: INetConn) -> None:
-        muxed = connection.muxed_conn
-        peer = self._peers.get(address_of(muxed.peer_id))
-        if peer is None:
-            return
-        peer.arrived(muxed.peer_id)
-        if relay_of(muxed) is not None and not muxed.secured_conn.is_initiator and self._nursery is not None:
-            self._nursery.start_soon(self._puncher.lead, connection)
+        peer_id = connection.muxed_conn.peer_id
+        peer = self._peers.get(address_of(peer_id))
+        if peer is not None:
+            peer.arrived(peer_id)
+            self.relaying.arrived(connection)
 
 
 class _Line:

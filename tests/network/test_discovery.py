@@ -80,7 +80,7 @@ async def test_a_member_says_where_it_is_seen() -> None:
     one, other = make_libp2p(0), make_libp2p(1)
     async with running(one, other):
         await meshed(one, other)
-        assert all(text.startswith("/ip4/127.0.0.1/tcp/") for text in await one.network._errands.seen_by(other.address))
+        assert all(text.startswith("/ip4/127.0.0.1/tcp/") for text in await one.network.errands.seen_by(other.address))
 
 
 # -- being dialled
@@ -97,7 +97,7 @@ async def test_a_member_tells_which_of_our_addresses_it_can_dial() -> None:
         taken = elsewhere.rsplit("/p2p/", 1)[0] + mine
         untried = [f"/ip4/192.0.2.1/tcp/1{mine}", f"/dns4/example.org/tcp/1{mine}"]
         all_of_them = [good, NOWHERE + mine, taken, *untried]
-        found = await one.network._errands.dialled_by(other.address, all_of_them)
+        found = await one.network.errands.dialled_by(other.address, all_of_them)
         assert list(found.values()) == [
             Probe.REACHED,
             Probe.UNREACHED,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 from libp2p.abc import INetConn
-from network_attackers import attacker, swarm_of
+from network_attackers import address, attacker, swarm_of
 from network_world import LARGE, Site, key_of, make_libp2p, until
 from relay_world import CLOSE, NOWHERE, hidden_site, publish, relay_site, relayed, running_behind, view
 
@@ -67,8 +67,8 @@ async def test_a_hidden_site_keeps_a_place_at_two_relays_and_uses_the_other_when
     async with running_behind([first, second], [one, other]):
         await connected_through(one, other, first, second)
         dead, alive = (first, second) if view(one, other).relay == first.address else (second, first)
-        gone = [site for site in (alive, one, other) for _ in [site.network.set_members(members_without(dead, site))]]
-        assert len(gone) == 3
+        for site in (alive, one, other):
+            site.network.set_members(members_without(dead, site))
         await connected_through(one, other, alive)
         await one.network.pull(blob, [other.address], max_bytes=ANY)
     assert one.store.has(blob)
@@ -118,7 +118,7 @@ async def test_the_relay_carries_ciphertext() -> None:
         inner = one.network.peer(other.address)._connection.muxed_conn
         assert relay_of(inner) == relay.address
         assert address_of(inner.secured_conn.get_remote_peer()) == other.address
-        assert relay.network._relay.carried > 0
+        assert relay.network.relaying.relay.carried > 0
 
 
 # -- members that don't play by the rules, and strangers
@@ -139,7 +139,7 @@ async def test_a_flood_of_reservations_costs_one_place_and_is_noted() -> None:
         with pytest.raises(SourceFailed, match="resource limit exceeded"):
             await client.reserve(connection)
         await until(lambda: "malformed" in relay.kinds())
-        assert len(relay.network._relay.reservations()) == 1
+        assert len(relay.network.relaying.relay.reservations()) == 1
     assert "more than 5 times in a minute" in relay.faults[-1].detail
 
 
@@ -154,14 +154,14 @@ async def test_a_member_has_a_bounded_number_of_circuits() -> None:
     relay, one, other = relay_site(0, RelayLimits(circuits_per_member=0)), hidden_site(1), hidden_site(2)
     async with running_behind([relay], [one, other]):
         with pytest.raises(SourceFailed, match="resource limit exceeded"):
-            await one.network._through(relay.address, peer_id(key_of(2)))
+            await one.network.relaying.through(relay.address, peer_id(key_of(2)))
 
 
 async def test_a_member_that_keeps_no_place_is_not_called() -> None:
     relay, one, other = relay_site(0), hidden_site(1), make_libp2p(2, tuning=CLOSE)
     async with running_behind([relay], [one]):
         with pytest.raises(SourceFailed, match="no reservation"):
-            await one.network._through(relay.address, peer_id(key_of(2)))
+            await one.network.relaying.through(relay.address, peer_id(key_of(2)))
     assert other.faults == []
 
 
@@ -181,7 +181,7 @@ async def test_a_stranger_can_neither_keep_a_place_nor_call_through() -> None:
             connection = await swarm.dial_addr(target, peer)
             with pytest.raises((SourceFailed, ChannelClosed)):
                 await client.reserve(connection)
-        assert relay.network._relay.reservations() == {hidden.address}
+        assert relay.network.relaying.relay.reservations() == {hidden.address}
 
 
 async def test_a_relay_cannot_bring_in_somebody_who_is_no_member() -> None:
@@ -198,8 +198,6 @@ async def test_a_relay_cannot_bring_in_somebody_who_is_no_member() -> None:
 async def attacker_of_relay(relay: Site) -> AsyncIterator[tuple[SturdySwarm, INetConn]]:
     """Somebody whom the relay takes for a member, and nobody else does."""
     async with swarm_of() as (swarm, gate):
-        from network_attackers import address
-
         gate.set_members([relay.address, address_of(peer_id(key_of(1)))])
         relay.network.set_members(
             {address(): (), **{one: peer.dialler.published for one, peer in relay.network._peers.items()}}
@@ -226,11 +224,11 @@ async def test_a_relay_that_connects_another_member_than_the_one_called_gains_no
 ) -> None:
     relay, one, other, third = relay_site(0), hidden_site(1), hidden_site(2), hidden_site(3)
     async with running_behind([relay], [one, other, third]):
-        crooked = relay.network._relay
+        crooked = relay.network.relaying.relay
         honest = crooked._call
         monkeypatch.setattr(crooked, "_call", lambda caller, target: honest(caller, third.address))
         with pytest.raises(Exception, match="security"):
-            await one.network._through(relay.address, peer_id(key_of(2)))
+            await one.network.relaying.through(relay.address, peer_id(key_of(2)))
 
 
 @asynccontextmanager

@@ -50,9 +50,14 @@ async def call(connection: INetConn, relay: Address, peer: ID, swarm: SturdySwar
     return through
 
 
-async def answer(stream: INetStream, relay: Address, allowed: Callable[[ID], bool], swarm: SturdySwarm) -> None:
+async def answer(
+    stream: INetStream, relay: Address, allowed: Callable[[ID], bool], swarm: SturdySwarm, patience: float
+) -> None:
     """Be called: serve the connection that a relay announces until it ends; raises ChannelClosed, MalformedFrame."""
-    message = await wire.read(stream, StopMessage)
+    with trio.move_on_after(patience) as scope:
+        message = await wire.read(stream, StopMessage)
+    if scope.cancelled_caught:
+        raise MalformedFrame("a call that is never made")
     if message.type != StopMessage.CONNECT:
         raise MalformedFrame("not a call")
     if not _let_in(wire.peer_of(message), allowed):

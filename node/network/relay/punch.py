@@ -24,6 +24,7 @@ from multiaddr.exceptions import Error as MultiaddrError
 from node.network.channel import ChannelClosed, open_stream
 from node.network.dialling import Source
 from node.network.frames import MalformedFrame
+from node.network.peer_id import tcp_address
 from node.network.port import Address
 from node.network.pull import SourceFailed
 from node.network.relay import wire
@@ -50,30 +51,28 @@ class Puncher:
         swarm: SturdySwarm,
         source: Callable[[], Source | None],
         seen_by: Callable[[Address], Awaitable[list[str]]],
-        nursery: trio.Nursery,
         tuning: Tuning,
     ) -> None:
         self._swarm = swarm
         self._source = source
         self._seen_by = seen_by
-        self._nursery = nursery
         self._tuning = tuning
 
-    async def lead(self, connection: INetConn) -> None:
-        """Try to replace a relayed connection by which we were called."""
+    async def lead(self, connection: INetConn, nursery: trio.Nursery) -> None:
+        """Try to replace a relayed connection by which we were called; the new one lives in the nursery."""
         peer = connection.muxed_conn.peer_id
         for _ in range(ATTEMPTS):
             if self._swarm.direct(peer) is not None or connection.muxed_conn.event_shutting_down.is_set():
                 return
             try:
                 with trio.fail_after(2 * self._tuning.connect + self._tuning.punch):
-                    await self._lead(connection, peer)
+                    await self._lead(connection, peer, nursery)
             except (ChannelClosed, MalformedFrame, SourceFailed, trio.TooSlowError, ValueError, KeyError) as error:
                 logger.info("no direct connection with %s: %s", peer, error)
         if self._swarm.direct(peer) is None:
             logger.info("no direct connection with %s could be opened: the relay goes on carrying it", peer)
 
-    async def _lead(self, connection: INetConn, peer: ID) -> None:
+    async def _lead(self, connection: INetConn, peer: ID, nursery: trio.Nursery) -> None:
         stream = await open_stream(connection, wire.PUNCH_PROTOCOL)
         try:
             mine = await self._mine(connection)
@@ -83,7 +82,7 @@ class Puncher:
             way_there = (trio.current_time() - began) / 2
             await wire.write(stream, wire.now())
             await trio.sleep(way_there + HEAD_START)
-            await self._dial(theirs, peer, server=True)
+            await self._dial(theirs, peer, nursery)
         finally:
             with trio.CancelScope(shield=True):
                 await stream.reset()
@@ -93,7 +92,7 @@ class Puncher:
         theirs = _targets(await _said(stream, HolePunch.CONNECT))
         await wire.write(stream, wire.punch(await self._mine(connection)))
         await _said(stream, HolePunch.SYNC)
-        await self._dial(theirs, connection.muxed_conn.peer_id, server=False)
+        await self._dial(theirs, connection.muxed_conn.peer_id, None)
 
     async def _mine(self, connection: INetConn) -> list[bytes]:
         relay = relay_of(connection.muxed_conn)
@@ -102,15 +101,18 @@ class Puncher:
         seen = await self._seen_by(relay)
         return [Multiaddr(text).to_bytes() for text in seen[:MAX_TARGETS]]
 
-    async def _dial(self, targets: Sequence[Target], peer: ID, *, server: bool) -> None:
+    async def _dial(self, targets: Sequence[Target], peer: ID, serving: trio.Nursery | None) -> None:
+        """Dial all; where we are to play the server on the connection, it lives in the nursery."""
         source = self._source()
         if source is None:
             return
         async with trio.open_nursery() as nursery:
             for target in targets:
-                nursery.start_soon(self._knock, source, target, peer, server, nursery.cancel_scope)
+                nursery.start_soon(self._knock, source, target, peer, serving, nursery.cancel_scope)
 
-    async def _knock(self, source: Source, target: Target, peer: ID, server: bool, won: trio.CancelScope) -> None:
+    async def _knock(
+        self, source: Source, target: Target, peer: ID, serving: trio.Nursery | None, won: trio.CancelScope
+    ) -> None:
         """Dial one address until it answers or the time is over."""
         over = trio.current_time() + self._tuning.punch
         while trio.current_time() < over and self._swarm.direct(peer) is None:
@@ -121,20 +123,18 @@ class Puncher:
                 except OSError as error:
                     logger.debug("a punch from %s to %s: %s", source, target, error)
                     await trio.sleep(AGAIN_SECONDS)
-            if stream is not None and await self._upgrade(stream, target, peer, server):
+            if stream is not None and await self._upgrade(stream, target, peer, serving):
                 won.cancel()
                 return
 
-    async def _upgrade(self, stream: trio.SocketStream, target: Target, peer: ID, server: bool) -> bool:
-        raw = RawConnection(BufferedTcp(stream), not server)
+    async def _upgrade(self, stream: trio.SocketStream, target: Target, peer: ID, serving: trio.Nursery | None) -> bool:
+        raw = RawConnection(BufferedTcp(stream), serving is None)
         try:
             with trio.fail_after(self._tuning.connect):
-                if not server:
+                if serving is None:
                     await self._swarm.upgrade_outbound_raw_conn(raw, peer)
                     return True
-                self._nursery.start_soon(
-                    self._swarm.serve_raw_conn, raw, Multiaddr(f"/ip4/{target[0]}/tcp/{target[1]}")
-                )
+                serving.start_soon(self._swarm.serve_raw_conn, raw, Multiaddr(tcp_address(target)))
                 while self._swarm.direct(peer) is None and raw.stream.is_open:
                     await trio.sleep(AGAIN_SECONDS)
                 return self._swarm.direct(peer) is not None
