@@ -167,7 +167,9 @@ def _collecting(at: Situation) -> Action:
 
 
 def _merging(at: Situation) -> Action:
-    if at.leads:
+    # A leader that is late still publishes while nobody minds. Then it ends its term as any other site would: it may be
+    # unable to publish, and the only site that is awake.
+    if at.leads and at.now < _turn(at):
         return Publish(at.round, at.attempt, at.term)
     return _await_deadline(at, "waiting for the leader to merge and publish")
 
@@ -196,6 +198,10 @@ def _vote(at: Situation) -> Action:
 
 
 def _await_deadline(at: Situation, reason: str) -> Action:
-    # The contract ends a term strictly after its deadline, in whole seconds.
-    turn = at.deadline + 1 + RANK_SECONDS * at.rank
+    turn = _turn(at)
     return Rotate(at.round, at.term) if at.now >= turn else Wait(turn, reason)
+
+
+def _turn(at: Situation) -> float:
+    """When this site may end the term: the contract does so strictly after its deadline, in whole seconds."""
+    return at.deadline + 1 + RANK_SECONDS * at.rank

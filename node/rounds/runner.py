@@ -37,7 +37,10 @@ RECONSIDER_SECONDS = 1.0
 LEAST_PATIENCE = 1.0
 """Seconds for inputs where a phase is nearly over, or over and nobody has ended it."""
 QUICK_TRAINING_SHARE = 0.1
-"""Training that takes less than this share of the review phase may delay the attestation that rides with its commit."""
+"""Training that takes less than this share of the longest review may delay the attestation that goes with it,"""
+SHARE_OF_REVIEW = 0.25
+"""and less than this share of the present review's time: that is four times what reviews take, so that training which
+was waited for before still is."""
 
 
 class StudyRunner:
@@ -62,7 +65,7 @@ class StudyRunner:
         self._training_since: float | None = None
         self._commit_fails = False
         self._log = log.get().bind(study=study)
-        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, self._log)
+        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, folder, self._log)
         self._upkeep = Upkeep(site, spec, folder, self._inputs, lambda: self.state, self._log)
         folder.forget_updates(lambda blob: not site.store.has(blob))
 
@@ -91,9 +94,8 @@ class StudyRunner:
             nursery.cancel_scope.cancel()
 
     def _decide(self) -> do.Action:
-        quick = self._training_now() < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
         # A site that can't train or commit has verified all the same: without its vote the round might never be final.
-        rides = quick and not self._commit_fails
+        rides = self._is_quick() and not self._commit_fails
         return do.decide(
             situation(
                 self.state,
@@ -106,6 +108,13 @@ class StudyRunner:
                 rides,
             )
         )
+
+    def _is_quick(self) -> bool:
+        longest = QUICK_TRAINING_SHARE * self._spec.round.review_seconds
+        publication = self.state.round.publication
+        if publication is not None:
+            longest = min(longest, SHARE_OF_REVIEW * (publication.deadline - publication.at.timestamp))
+        return self._training_now() < longest
 
     async def _perform_while_current(self, action: do.Action, pause: float) -> bool:
         """Perform an action; cancel it once it's no longer the answer. False where it failed and `pause` was made."""

@@ -89,8 +89,10 @@ def test_the_leader_publishes_and_the_others_wait_for_its_deadline() -> None:
     assert decide(replace(MERGING, now=161.0)) == Rotate(2, 0)
 
 
-def test_a_leader_publishes_even_past_its_deadline_until_it_is_rotated_out() -> None:
-    assert decide(replace(MERGING, leads=True, now=500.0)) == Publish(2, 0, 0)
+def test_a_leader_publishes_past_its_deadline_until_it_is_its_turn_to_end_the_term() -> None:
+    late = replace(MERGING, leads=True, rank=2, now=161.0 + RANK_SECONDS)
+    assert decide(late) == Publish(2, 0, 0)
+    assert decide(replace(late, now=161.0 + 2 * RANK_SECONDS)) == Rotate(2, 0)
 
 
 def test_review_verifies_then_trains_then_attests_and_commits_at_once() -> None:
@@ -183,3 +185,7 @@ def test_time_alone_ends_every_wait(phase: Phase) -> None:
     waiting = replace(COLLECTING, phase=phase, committed=True, voted=True, verdict=True, has_next_update=True)
     assert isinstance(decide(waiting), Wait)
     assert isinstance(decide(replace(waiting, now=10_000.0)), Rotate | Seal)
+
+
+def test_time_ends_the_term_of_a_leader_that_is_the_only_site_awake() -> None:
+    assert decide(replace(MERGING, leads=True, now=10_000.0)) == Rotate(2, 0)

@@ -38,6 +38,8 @@ ARGUMENTS = {
     ("vote",): ["1", "--approve"],
     ("remove",): ["x", "--reason", "x"],
     ("rehearse",): ["1"],
+    ("canary", "start"): ["1", "--yes"],
+    ("canary", "verdict"): ["1"],
     ("study", "propose"): [__file__],
     ("study", "inspect"): ["1"],
     ("study", "accept"): ["1", "--spec", "00000000"],
