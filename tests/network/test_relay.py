@@ -11,11 +11,12 @@ from network_world import LARGE, Site, key_of, make_libp2p, until
 from relay_world import CLOSE, NOWHERE, hidden_site, publish, relay_site, relayed, running_behind, view
 
 from node.network.channel import ChannelClosed
+from node.network.muxer import SturdyStream
 from node.network.peer_id import address_of, circuit_address, dial_target, peer_id
 from node.network.pull import SourceFailed
 from node.network.relay import client
-from node.network.relay.circuit import relay_of
 from node.network.relay.limits import RelayLimits, UseRelays
+from node.network.relay.service import PIECE_BYTES
 from node.network.swarm import SturdySwarm
 
 ANY = 1 << 30
@@ -111,14 +112,27 @@ async def test_removing_a_member_cuts_its_circuits() -> None:
         assert one.network.connected() == {relay.address}
 
 
-async def test_the_relay_carries_ciphertext() -> None:
+async def test_the_relay_carries_ciphertext(monkeypatch: pytest.MonkeyPatch) -> None:
     relay, one, other = relay_site(0), hidden_site(1), hidden_site(2)
+    blob = other.store.give(LARGE)
+    carried = bytearray()
+    read = SturdyStream.read
+
+    async def overheard(stream: SturdyStream, n: int | None = -1) -> bytes:
+        data = bytes(await read(stream, n))
+        if n == PIECE_BYTES:  # only the relay reads in such pieces
+            carried.extend(data)
+        return data
+
+    monkeypatch.setattr(SturdyStream, "read", overheard)
     async with running_behind([relay], [one, other]):
         await connected_through(one, other, relay)
+        await one.network.pull(blob.blob, [other.address], max_bytes=ANY)
         inner = one.network.peer(other.address)._connection.muxed_conn
-        assert relay_of(inner) == relay.address
         assert address_of(inner.secured_conn.get_remote_peer()) == other.address
-        assert relay.network.relaying.relay.carried > 0
+    assert len(carried) > LARGE
+    assert other.store.read_chunk(blob.blob, 0)[1000:1064] not in carried
+    assert other.address.encode() not in carried
 
 
 # -- members that don't play by the rules, and strangers

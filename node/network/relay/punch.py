@@ -10,7 +10,7 @@ who is a member and sees them, is asked.
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import trio
 from libp2p.abc import INetConn, INetStream
@@ -160,6 +160,10 @@ def _targets(message: HolePunch) -> list[Target]:
             host, port = ip_address(parts.get("ip4") or parts["ip6"]), int(parts["tcp"])
         except (MultiaddrError, ValueError, LookupError, TypeError):
             raise MalformedFrame("an address to dial that is none") from None
-        if not (host.is_multicast or host.is_unspecified or host.is_loopback or host.is_link_local):
+        if _may_be_dialled(host):
             targets.append((str(host), port))
     return targets
+
+
+def _may_be_dialled(host: IPv4Address | IPv6Address) -> bool:
+    return not (host.is_multicast or host.is_unspecified or host.is_loopback or host.is_link_local)
