@@ -87,6 +87,12 @@ def standing(data: dict[str, Any]) -> None:
         console.print(f"  final model {data['final_model']}")
 
 
+def pausing(data: dict[str, Any]) -> None:
+    """That a site is paused."""
+    why = f": {escape(data['reason'])}" if data["reason"] else ""
+    _console().print(f"[yellow]paused[/yellow] since {_when(data['since'])}{why}; swarm-node resume ends it")
+
+
 def description(data: dict[str, Any]) -> None:
     """What a study would do here, what the policy says to it, and what changed."""
     console = Console(highlight=False)

@@ -17,6 +17,7 @@ from node.errors import OperatorError, StudyRefused
 from node.operator.desk import Desk, open_desk, signer
 from node.operator.inspection import differences, in_words
 from node.operator.standing import standing
+from node.pausing import paused
 from node.reveals import RevealChain, chain_length
 from node.specification import specification
 from node.trainer import Trainer, hold_against
@@ -79,16 +80,21 @@ def listing(desk: Desk) -> dict[str, Any]:
     return {"studies": [standing(desk, study) for study in desk.state.studies.values()]}
 
 
-def overview(desk: Desk) -> dict[str, Any]:
-    """This site, its node, its chain, and where every study stands."""
+def this_site(desk: Desk) -> dict[str, Any]:
+    """This site, its node and its chain."""
     return {
         "name": desk.config.name,
         "address": desk.address,
         "member": desk.address in desk.consortium.members,
         "node_running": desk.folder.is_locked(),
+        "paused": paused(desk.folder),
         "chain": {"id": desk.ledger.deployment.chain_id, "block": desk.stream.cursor.block},
-        **listing(desk),
     }
+
+
+def overview(desk: Desk) -> dict[str, Any]:
+    """This site, its node, its chain, and where every study stands."""
+    return {**this_site(desk), **listing(desk)}
 
 
 def inspect(desk: Desk, number: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class StudyRunner:
         self._training_since: float | None = None
         self._commit_fails = False
         self._log = log.get().bind(study=study)
-        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, folder, self._log)
+        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, folder, self._log, site.tally)
         self._upkeep = Upkeep(site, spec, folder, self._inputs, lambda: self.state, self._log)
         folder.forget_updates(lambda blob: not site.store.has(blob))
 
@@ -106,6 +106,7 @@ class StudyRunner:
                 self._findings,
                 self._chain.now(),
                 rides,
+                self._site.is_paused(),
             )
         )
 
@@ -146,17 +147,22 @@ class StudyRunner:
         except ContractError as error:
             # Usually another site was quicker, or the phase moved on between reading and writing.
             self._log.info("ledger_refused", action=type(action).__name__, reason=str(error), **fields)
+            self._site.tally.refused(error.code)
             return False
         except RpcError as error:
             self._log.warning("ledger_unreachable", action=type(action).__name__, reason=str(error), **fields)
+            self._site.tally.failed(self._study, type(action).__name__, error.code)
             return False
         except (TransactionError, PullFailed, NodeError, SwarmError) as error:
             self._log.error("action_failed", action=type(action).__name__, code=error.code, reason=str(error), **fields)
+            self._site.tally.failed(self._study, type(action).__name__, error.code)
             return False
         except OSError as error:
             code, reason = StorageError.code, f"this site's own disk: {error}"
             self._log.error("action_failed", action=type(action).__name__, code=code, reason=reason, **fields)
+            self._site.tally.failed(self._study, type(action).__name__, code)
             return False
+        self._site.tally.succeeded(self._study, type(action).__name__)
         if self._site.die_at is not None:
             self._site.die_at.check("after", action)
         return True

@@ -66,6 +66,7 @@ def situation(
     findings: Findings,
     now: float,
     attests_with_commit: bool,
+    paused: bool = False,
 ) -> Situation:
     """Say where this site stands in a running study; `me` has accepted it."""
     present = study.round
@@ -97,6 +98,7 @@ def situation(
         next_basis=following,
         has_next_update=folder.update(following) is not None,
         attests_with_commit=attests_with_commit,
+        paused=paused,
     )
 
 

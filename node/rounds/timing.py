@@ -8,6 +8,7 @@ from node.chain import Chain
 from node.network.port import Network
 from node.rounds.stopwatch import Stopwatch
 from node.study_folder import StudyFolder
+from node.tally import Tally
 
 
 class RoundTiming:
@@ -24,12 +25,14 @@ class RoundTiming:
         state: Callable[[], StudyState],
         folder: StudyFolder,
         logger: log.Logger,
+        tally: Tally | None = None,
     ) -> None:
         self._stopwatch = stopwatch
         self._network = network
         self._state = state
         self._folder = folder
         self._log = logger
+        self._tally = tally or Tally()
         self._told = self._last_final()
         self._before = self._traffic()
 
@@ -46,6 +49,7 @@ class RoundTiming:
             return
         self._told = number
         lap, (sent, received) = self._stopwatch.lap(), self._traffic()
+        self._tally.round_ended(self._state().number, lap)
         self._log.info("round_timing", round=number, **lap, sent=sent, received=received)
         (sent_before, received_before), self._before = self._before, (sent, received)
         try:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.types import Phase
 from node.rounds.decide import (
+    PAUSED_SECONDS,
     RANK_SECONDS,
     Attest,
     AttestAndCommit,
@@ -137,6 +138,24 @@ def test_a_study_that_is_not_running_needs_nothing() -> None:
     assert decide(replace(COLLECTING, phase=Phase.IDLE)) == Wait(None, "the study is not running")
 
 
+def test_a_paused_site_trains_nothing_and_looks_often_whether_it_may() -> None:
+    paused = replace(COLLECTING, paused=True)
+    assert decide(paused) == Wait(paused.now + PAUSED_SECONDS, "paused by its operator")
+    assert decide(replace(paused, now=161.0)) == Seal(2, 0)
+    assert isinstance(decide(replace(REVIEWING, paused=True, verdict=True, voted=True)), Wait)
+
+
+def test_a_paused_site_commits_what_is_made_and_awaited() -> None:
+    assert decide(replace(COLLECTING, paused=True, has_update=True)) == Commit(BASIS, 0)
+
+
+def test_a_paused_site_sees_the_rounds_through_in_which_it_has_committed() -> None:
+    assert decide(replace(MERGING, paused=True, leads=True)) == Publish(2, 0, 0)
+    assert decide(replace(REVIEWING, paused=True)) == Verify(2, 0, 0, OUTPUT)
+    reviewed = replace(REVIEWING, paused=True, verdict=True)
+    assert decide(reviewed) == decide(replace(reviewed, has_next_update=True)) == Attest(2, 0, OUTPUT)
+
+
 situations = st.builds(
     Situation,
     phase=st.sampled_from(Phase),
@@ -160,6 +179,7 @@ situations = st.builds(
     next_basis=st.just(NEXT),
     has_next_update=st.booleans(),
     attests_with_commit=st.booleans(),
+    paused=st.booleans(),
 )
 
 
@@ -172,6 +192,8 @@ def test_no_situation_waits_without_a_deadline_or_breaks_a_rule(at: Situation) -
     if isinstance(action, Commit):
         assert at.eligible
         assert not at.committed
+    if isinstance(action, Train | AttestAndCommit):
+        assert not at.paused
     if isinstance(action, Publish):
         assert at.leads
     if isinstance(action, Attest | AttestAndCommit):

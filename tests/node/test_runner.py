@@ -63,8 +63,11 @@ async def test_it_trains_commits_verifies_and_commits_again_with_its_attestation
         world.chain.publish("bea", 1, output, 0b0011)
         await world.chain.until(lambda: len(world.sent) == 2)
         world.chain.finalise(1, output, 0b0011)
+        await trio.sleep(1)
     assert world.sent == [("commit", world.trainer.update_of(1)), ("attest_and_commit", world.trainer.update_of(2))]
     assert world.trainer.asked == [1, 2]
+    assert world.tally.rounds[1].count == 1
+    assert world.tally.rounds[1].seconds["seconds"] > 0
 
 
 async def test_as_leader_it_merges_and_publishes(world: RunnerWorld) -> None:
@@ -150,6 +153,33 @@ async def test_a_commit_that_is_refused_does_not_hold_the_attestation_up(world: 
     assert world.sent[1:] == [("attest", output)]
 
 
+# -- paused by its operator -------------------------------------------------------------------------------------------
+
+
+async def test_a_paused_site_stops_training_and_goes_on_when_it_may(world: RunnerWorld) -> None:
+    world.trainer.seconds = 100.0
+    async with running(world):
+        await trio.sleep(50)
+        world.paused = True
+        await trio.sleep(200)
+        assert (world.trainer.asked, world.trainer.cancelled, world.sent) == ([1], [1], [])
+        world.paused = False
+        await world.chain.until(lambda: bool(world.sent))
+    assert world.sent == [("commit", world.trainer.update_of(1))]
+
+
+async def test_a_site_that_is_paused_after_its_commit_still_reviews_and_then_rests(world: RunnerWorld) -> None:
+    async with running(world):
+        await world.chain.until(lambda: len(world.sent) == 1)
+        world.paused = True
+        output = await published_by_another(world)
+        await world.chain.until(lambda: len(world.sent) == 2)
+        world.chain.finalise(1, output, 0b0011)
+        await trio.sleep(30)
+    assert world.sent == [("commit", world.trainer.update_of(1)), ("attest", output)]
+    assert world.trainer.asked == [1]
+
+
 # -- refusals and failures -------------------------------------------------------------------------------------------
 
 
@@ -216,8 +246,10 @@ async def test_what_training_fails_at_is_never_committed(world: RunnerWorld, ans
     async with running(world):
         await world.chain.until(lambda: len(world.trainer.asked) == 4)
         assert world.sent == []
+        assert world.tally.failing.keys() == {(1, "Train")}
         del world.trainer.answers[1]
         await world.chain.until(lambda: bool(world.sent))
+        assert world.tally.failing == {}
     assert world.sent == [("commit", world.trainer.update_of(1))]
 
 

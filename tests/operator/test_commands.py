@@ -46,6 +46,8 @@ ARGUMENTS = {
     ("study", "decline"): ["1"],
     ("model", "verify"): [__file__],
     ("model", "export"): ["1"],
+    ("model", "pull"): ["1"],
+    ("token", "revoke"): ["3f9a"],
     ("data", "check"): ["--study", "breast-cancer"],
 }
 
