@@ -1,8 +1,8 @@
 """The study specification: what every site agrees to before anything runs.
 
-People write TOML; what is hashed, proposed and kept is canonical JSON: every field present, sorted keys, no white
-space, ASCII. A float is written as Python's `repr` does: the shortest decimal that reads back as the same IEEE double,
-which is the same text on every platform.
+People write TOML; what is hashed, proposed and kept is canonical JSON: every field present (`Section.LATER` ones where
+they say something), sorted keys, no white space, ASCII. A float is written as Python's `repr` does: the shortest
+decimal that reads back as the same IEEE double, which is the same text on every platform.
 """
 
 import hashlib
@@ -94,6 +94,10 @@ class StudySpec(Section):
             raise ValueError(f"training.loss: {self.training.loss} is no loss of a {task} study")
         if task == "multiclass" and self.training.loss == "binary_cross_entropy":
             raise ValueError("training.loss: binary_cross_entropy is no loss of a multiclass study")
+        if self.model.custom and self.data.standardise:
+            raise ValueError("data.standardise: must be false: a custom model's training loop prepares its own inputs")
+        if self.training.max_local_steps and not self.model.custom:
+            raise ValueError("training.max_local_steps: only a custom model's training loop can choose its steps")
         return self
 
     @classmethod
