@@ -32,7 +32,7 @@ from tests.wan.lab import CHAIN_URL, Lab, Machine, Shape, missing
 
 LARGE = (1000, 1000)  # 1.03 million parameters, 4.1 MB
 SITES = 4
-ROUNDS = {SMALL: 10, LARGE: 5}
+ROUNDS = {SMALL: 9, LARGE: 4}
 PATIENCE_FACTOR = 5.0
 RUN = (sys.executable, "-m", "node.cli", "run")
 SITE = {"rpc": CHAIN_URL, "listen": "/ip4/0.0.0.0/tcp/4001", "poll_seconds": 0.25}
