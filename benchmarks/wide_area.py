@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.errors import BenchmarkFailed
 from benchmarks.rounds import SMALL, WIDTH
-from benchmarks.swarm_case import ROUND_SECONDS, START_SECONDS, Case, Timings, follow, plan, timings_of
+from benchmarks.swarm_case import ROUND_SECONDS, START_SECONDS, Case, Timings, follow_to, plan_case, read_timings
 from ledger.client import Ledger
 from ledger.rpc import connect
 from ledger.stream import EventStream
@@ -94,7 +94,7 @@ def conditions(quick: bool) -> list[Condition]:
 def measure(condition: Condition, case: Case, folder: Path) -> Result:
     """Run a case in a lab, in a folder that isn't there yet; raises BenchmarkFailed."""
     folder.mkdir(parents=True)
-    spec, plans = plan(case, folder)
+    spec, plans = plan_case(case, folder)
     with ExitStack() as stack:
         lab = stack.enter_context(Lab(congestion=condition.congestion))
         machines = [lab.site(one.name, **asdict(condition.shape)) for one in plans]
@@ -106,10 +106,10 @@ def measure(condition: Condition, case: Case, folder: Path) -> Result:
             EventStream(Ledger(stack.enter_context(closing(connect(chain))), scene.deployment)), scene.study
         )
         watcher.catch_up()
-        follow(watcher, cluster, 1, START_SECONDS)
+        follow_to(watcher, cluster, 1, START_SECONDS)
         before = lab.cpu_seconds()
-        follow(watcher, cluster, case.measured[-1], PATIENCE_FACTOR * ROUND_SECONDS * case.rounds)
-        timings = [timings_of(site.log, case.measured[-1]) for site in cluster.sites]
+        follow_to(watcher, cluster, case.measured[-1], PATIENCE_FACTOR * ROUND_SECONDS * case.rounds)
+        timings = [read_timings(site.log, case.measured[-1]) for site in cluster.sites]
         return _result(condition, case, timings, lab.cpu_seconds() - before)
 
 
