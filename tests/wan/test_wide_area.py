@@ -28,7 +28,13 @@ def clock_error(swarm: FarRig, site: str) -> float:
 
 
 def test_a_swarm_lives_through_delay_loss_partition_an_asymmetric_cut_and_a_new_address(tmp_path: Path) -> None:
-    limits = {"collect_seconds": 10, "grace_seconds": 30, "merge_seconds": 20, "review_seconds": 20}
+    limits = {
+        "collect_seconds": 10,
+        "grace_seconds": 30,
+        "merge_seconds": 20,
+        "review_seconds": 20,
+        "least_seconds": 30,
+    }
     with Lab() as lab:
         for name, delay, ahead in zip(SITES, (50, 150, 50, 150), (0, 0, 0, -CLOCK_BEHIND), strict=True):
             lab.site(name, delay_ms=delay, clock_ahead=ahead, **ODD_LINK)
@@ -64,7 +70,7 @@ def test_a_swarm_lives_through_delay_loss_partition_an_asymmetric_cut_and_a_new_
 
 def test_a_transfer_that_was_cut_goes_on_where_it_was(tmp_path: Path) -> None:
     sites = SITES[:3]
-    limits = {"collect_seconds": 120, "merge_seconds": 240, "review_seconds": 120}
+    limits = {"collect_seconds": 120, "merge_seconds": 240, "review_seconds": 120, "least_seconds": 240}
     with Lab() as lab:
         for name in sites:
             lab.site(name, delay_ms=20, rate_mbit=40)
