@@ -19,6 +19,9 @@ from ledger.transport import HttpTransport, IpcTransport, Transport
 
 DEFAULT_TIMEOUT: Final = 30.0
 MAX_RESPONSE_BYTES: Final = 64 << 20
+_CALL_ATTEMPTS: Final = 5
+_OVERTAKEN: Final = "BlockOutOfRange"
+"""anvil looks the latest block up, and refuses it where another one is mined before it looks at its state."""
 _WRITES: Final = ("eth_send", "evm_", "anvil_")
 
 
@@ -106,13 +109,17 @@ def data(raw: bytes) -> str:
 
 def eth_call(rpc: Rpc, call: dict[str, str], block: str) -> bytes:
     """Call without a transaction; raises the contract's own error where it reverts with one."""
-    try:
-        return bytes.fromhex(rpc.call("eth_call", call, block)[2:])
-    except RpcRefused as refusal:
-        error = abi.decode_revert(_revert_data(refusal))
-        if error is None:
-            raise
-        raise error from refusal
+    left = _CALL_ATTEMPTS
+    while True:
+        left -= 1
+        try:
+            return bytes.fromhex(rpc.call("eth_call", call, block)[2:])
+        except RpcRefused as refusal:
+            error = abi.decode_revert(_revert_data(refusal))
+            if error is not None:
+                raise error from refusal
+            if block != "latest" or not left or _OVERTAKEN not in refusal.message:
+                raise
 
 
 def _revert_data(refusal: RpcRefused) -> bytes:

@@ -16,7 +16,9 @@ from swarm.manifest import Manifest
 
 IN_FLIGHT = 2  # per source: the next chunk travels while this one is verified and written
 SLOTS = 16  # chunks in memory over all pulls of a site
-RESCUE = 1.0  # seconds without work, after which a source also asks for what another one is late with
+RESCUE = 1.0  # seconds without work, at the least, after which a source also asks for what another one is late with
+FIRST_RESCUE = 5.0  # the same while no chunk has come yet, so that nobody knows how long one takes here
+LATE = 3.0  # times as long as the slowest chunk so far: on a slow link, asking twice makes it slower still
 PATIENCE = 0.3  # seconds that the first source gets to describe the blob before the next one is asked as well
 
 Offload = Callable[..., Awaitable[Any]]
@@ -118,6 +120,8 @@ class _Pull:
         self._verdict: Exception | None = None  # that no source can change
         self._faults: list[PeerFault] = []
         self._brought: Counter[Address] = Counter()
+        self._rescue = FIRST_RESCUE
+        self._slowest = 0.0
 
     async def run(self, sources: Sequence[Source]) -> Manifest:
         with self._scope:
@@ -217,9 +221,12 @@ class _Pull:
         kept = False
         try:
             async with self._slots:
+                began = trio.current_time()
                 data = await source.chunk(self._blob, index, manifest.chunk_size(index))
+                self._slowest = max(self._slowest, trio.current_time() - began)
                 await self._offload(_keep, receiver, index, data)
             kept = True
+            self._rescue = max(RESCUE, LATE * self._slowest)
         finally:
             self._settle(source, index, kept)
 
@@ -243,7 +250,7 @@ class _Pull:
             if self._todo:
                 index = self._todo.popleft()
                 break
-            with trio.move_on_after(RESCUE) as pause:
+            with trio.move_on_after(self._rescue) as pause:
                 await self._news.wait()
             late = [i for i, askers in self._under_way.items() if len(askers) == 1 and asker not in askers]
             if pause.cancelled_caught and late:

@@ -14,7 +14,7 @@ from ledger_world import account
 from ledger.devnet import Devnet
 from ledger.errors import ChainMismatch, RpcRefused, RpcUnreachable
 from ledger.memory import MemoryChain
-from ledger.rpc import Rpc, block_header, connect, data
+from ledger.rpc import Rpc, block_header, connect, data, eth_call
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -339,3 +339,24 @@ def test_credentials_are_sent_and_never_shown(tmp_path: Path) -> None:
 def test_an_address_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="a node's address is"):
         connect(url)
+
+
+class OvertakenRpc:
+    """A node that has mined another block each time before it looks at the state of the latest."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def call(self, method: str, *params: Any) -> Any:
+        self.left -= 1
+        if self.left >= 0:
+            raise RpcRefused(-32602, "BlockOutOfRangeError: block height is 12 but requested was 11")
+        return "0x2a"
+
+
+def test_a_call_that_a_new_block_has_overtaken_is_made_again() -> None:
+    assert eth_call(OvertakenRpc(3), {}, "latest") == b"*"
+    with pytest.raises(RpcRefused):
+        eth_call(OvertakenRpc(100), {}, "latest")
+    with pytest.raises(RpcRefused):
+        eth_call(OvertakenRpc(1), {}, "0xb")

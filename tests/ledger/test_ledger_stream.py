@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -65,6 +66,26 @@ def test_a_poll_costs_one_call_where_nothing_happened_and_few_otherwise() -> Non
     assert reader.calls == 3
     assert reader.tip is not None
     assert reader.tip.number == 2
+
+
+class FarRpc:
+    """A node so far away that it answers for no block before it was asked for several."""
+
+    def __init__(self, chain: MemoryChain, blocks: int) -> None:
+        self._chain = chain
+        self._all_asked = threading.Barrier(blocks)
+
+    def call(self, method: str, *params: Any) -> Any:
+        if method == "eth_getBlockByNumber" and params[0] != "0x0":
+            self._all_asked.wait(10)
+        return self._chain.call(method, *params)
+
+
+def test_blocks_that_came_together_are_asked_for_together() -> None:
+    chain = MemoryChain()
+    for number in range(5):
+        chain.mine(vote(number))
+    assert motions(stream(chain, FarRpc(chain, 5)).poll()) == [0, 1, 2, 3, 4]
 
 
 def test_a_long_history_is_read_in_few_calls() -> None:

@@ -39,6 +39,7 @@ class Source:
         self.script = list(script)
         self.seconds = seconds
         self.reader = reader
+        self.asked: list[int] = []
         self.served: list[int] = []
         self.described = 0
         self.under_way = 0
@@ -52,6 +53,7 @@ class Source:
     async def chunk(self, blob: bytes, index: int, size: int) -> bytes:
         if self.reader is not None:
             assert index in self.reader.receive(self.store.manifest(blob)).missing()
+        self.asked.append(index)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -146,6 +148,13 @@ def test_what_a_source_is_late_with_is_fetched_from_another() -> None:
     assert faults == []
     assert sorted(honest.served + silent.served) == list(range(CHUNKS))
     assert RESCUE < seconds < RESCUE + 2
+
+
+def test_where_every_chunk_takes_long_none_is_asked_for_twice() -> None:
+    store, manifest = blob()
+    slow = [Source(f"source {i}", store, seconds=seconds) for i, seconds in enumerate((3.0, 4.5))]
+    pull(manifest, slow, MemoryStore())
+    assert sorted(slow[0].asked + slow[1].asked) == list(range(CHUNKS))
 
 
 def test_the_manifest_is_asked_of_one_source_when_it_answers() -> None:

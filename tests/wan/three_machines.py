@@ -41,7 +41,7 @@ LINK = {"delay_ms": 20, "loss": 0.001, "rate_mbit": 50}
 WIDTH = "108"
 EDITS = {
     "rounds = 12": f"rounds = {ROUNDS}",
-    "collect_seconds = 120": "collect_seconds = 1800",  # a site's power will fail, and the others wait for it
+    "collect_seconds = 120": "collect_seconds = 1800\nleast_seconds = 1800",  # a site's power will fail; they wait
     "grace_seconds = 2": "grace_seconds = 60",
     "merge_seconds = 15": "merge_seconds = 600",
     "review_seconds = 15": "review_seconds = 600",
@@ -218,7 +218,7 @@ def _agree(walk: Walk) -> str:
     walk.say(f"{first} takes a study that comes with the program, makes it its own, and proposes it.")
     walk.type(first, "study", "new", "mine.toml")
     _edit(walk.desks[first].folder / "mine.toml")
-    walk.note(f"{first}$ edit mine.toml", *(f"    {after}" for after in EDITS.values()))
+    walk.note(f"{first}$ edit mine.toml", *(f"    {line}" for after in EDITS.values() for line in after.splitlines()))
     proposed = walk.type(first, "study", "propose", "mine.toml", "--yes", show=slice(-2, None))
     spec = re.search(r"specification ([0-9a-f]{64})", proposed)
     assert spec is not None

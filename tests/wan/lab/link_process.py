@@ -166,6 +166,8 @@ class Links:
 
 def main() -> None:
     links = Links(int(sys.argv[1]))
+    deeds: dict[str, Callable[..., dict[str, Any]]]
+    deeds = {"add": links.do_add, "shape": links.do_shape, "count": links.do_count}
     held = bytearray()
 
     def obey(data: bytes) -> None:
@@ -176,7 +178,7 @@ def main() -> None:
             order: dict[str, Any] = json.loads(line)
             verb = order.pop("do")
             try:
-                answer = {"add": links.do_add, "shape": links.do_shape, "count": links.do_count}[verb](**order)
+                answer = deeds[verb](**order)
             except OSError as error:
                 answer = {"error": str(error)}
             os.write(1, json.dumps(answer).encode() + b"\n")

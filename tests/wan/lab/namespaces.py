@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = Path("/run/netns")
@@ -54,7 +55,8 @@ def remove_stale() -> None:
     for path in FOLDER.glob(f"{PREFIX}-*") if FOLDER.is_dir() else ():
         _, pid, started, *_ = path.name.split("-")
         if _started(int(pid)) != started:
-            remove(path.name)
+            with suppress(RuntimeError):  # another process may be at it
+                remove(path.name)
 
 
 def ip(*arguments: str) -> str:
