@@ -70,7 +70,8 @@ class Tally:
         if self.broken:
             outcome, why = Outcome.BROKEN, f"{len(self.broken)} of {self.checked} checks failed: {self.broken[0].what}"
         elif self.open:
-            outcome, why = Outcome.UNDECIDABLE, f"{self.checked} checks hold; {self.open[0].what}"
+            held = f"{self.checked} checks hold; " if self.checked else ""
+            outcome, why = Outcome.UNDECIDABLE, f"{held}{self.open[0].what}"
         elif not self.checked and nothing:
             outcome, why = Outcome.UNDECIDABLE, nothing
         else:

@@ -2,6 +2,7 @@
 
 import click
 
+from node.cli.audit import audit
 from node.cli.chain import chain
 from node.cli.data import data
 from node.cli.demo import demo
@@ -31,7 +32,7 @@ def main() -> None:
 
 BEGINNING = (demo, init, found, join)
 CONSORTIUM = (members, vote, leave, remove)
-STUDIES = (study, doctor, rehearse, run, status, model)
+STUDIES = (study, doctor, rehearse, run, status, model, audit)
 TOOLS = (data, devnet, chain)
 
 for command in (*BEGINNING, *CONSORTIUM, *STUDIES, *TOOLS):

@@ -44,6 +44,7 @@ ARGUMENTS = {
     ("study", "decline"): ["1"],
     ("model", "verify"): [__file__],
     ("model", "export"): ["1"],
+    ("audit", "export"): ["1"],
     ("data", "check"): ["--study", "breast-cancer"],
 }
 

@@ -5,8 +5,9 @@ from typing import Final
 from ledger.audit.record import Record
 from ledger.audit.rules.commitments import COMMITMENTS, HISTORY, PRIVACY, SIGNATURES
 from ledger.audit.rules.consent import CONSENT, MEMBERSHIP, QUORUM, SPECIFICATION
+from ledger.audit.rules.copies import COPIES
 from ledger.audit.rules.election import ABSENCE, ELECTION, FAIRNESS, REVEALS
-from ledger.audit.rules.merging import COPIES, EXCLUSIONS, LINEAGE, MERGE, MODEL
+from ledger.audit.rules.merging import EXCLUSIONS, LINEAGE, MERGE, MODEL
 from ledger.audit.rules.transitions import TRANSITIONS
 from ledger.audit.verdict import Rule, Verdict
 

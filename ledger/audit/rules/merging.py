@@ -1,31 +1,19 @@
-"""What the models were made of: every merge again, every input left out, and inputs that are too much alike."""
+"""What the models were made of: every merge again, every input left out, and the line from model to model."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ledger.audit.record import Record
 from ledger.audit.verdict import Rule, Tally
 from ledger.state import Commit, RoundState, StudyState
-from ledger.types import Address, seats_of
+from ledger.types import seats_of
 from swarm.blobs import BlobStore
 from swarm.errors import BlobError, SwarmError
 from swarm.merge import Exclusion, MergeRule, check_input, merge_updates
 from swarm.moments import check_moments, merge_moments
 
-NEAR_COPY: Final = 0.9999
-"""Cosine from which two updates count as one: an angle of 0.8 degrees.
-
-Rounding to the study's scale turns an update by far less, so that a copy scaled by any factor is above it, and one
-with noise of up to 1.4 % of its norm. Updates that were trained apart stay well below: they differ by the sampling of
-their sites' patients, which in a swarm that needs to be one is more than a hundredth.
-"""
-FEWEST_NONZERO: Final = 8
-"""Numbers other than zero that two updates must have before their angle says anything."""
 DENIABLE: Final = (Exclusion.UNREACHABLE, Exclusion.MALFORMED)
 """Reasons that nobody can disprove later: the input may have been out of reach then."""
 
@@ -165,84 +153,6 @@ def _finding(
         return _NOT_AT_HAND
 
 
-def judge_copies(record: Record) -> Tally:
-    """Compare every update with the others of its round, and with its site's own before."""
-    tally, study = Tally(), record.subject
-    seen: dict[bytes, tuple[Address, int]] = {}
-    highest = -1.0
-    for one in study.rounds if study is not None else ():
-        if one.number == 0:
-            continue
-        updates = {commit.site: commit for commit in one.all_commits()}
-        for commit in updates.values():
-            _repeats(tally, record, one.number, commit, seen)
-        for commit in updates.values():
-            seen.setdefault(commit.commitment.blob, (commit.site, one.number))
-        highest = max(highest, _near(tally, record, one, list(updates.values())))
-    if study is not None and not tally.figures.get("compared"):
-        tally.leave_open("no updates are at hand: only their hashes could be compared")
-    if highest > -1:
-        tally.figures["highest cosine"] = round(highest, 6)
-    tally.said = f"{tally.figures.get('compared', 0)} pairs of updates: none is another's copy"
-    return tally
-
-
-def _repeats(tally: Tally, record: Record, number: int, commit: Commit, seen: dict[bytes, tuple[Address, int]]) -> None:
-    """Note an update whose very bytes were committed before; a site may commit its own again in the same round."""
-    blob = commit.commitment.blob
-    before = seen.get(blob)
-    place = {"round": number, "site": commit.site, "block": commit.at.block}
-    if before is not None and not _is_zero(record, blob):
-        what = f"its update is the one that {record.name(before[0])} committed in round {before[1]}"
-        tally.check(False, what, **place)
-    tally.checked += 1
-
-
-def _near(tally: Tally, record: Record, one: RoundState, commits: list[Commit]) -> float:
-    """Compare the updates of one round, pair by pair."""
-    vectors = {commit.site: _vector(record, commit.commitment.blob) for commit in commits}
-    highest = -1.0
-    for first, second in combinations(commits, 2):
-        place = {"round": one.number, "site": second.site, "block": second.at.block}
-        left, right = vectors[first.site], vectors[second.site]
-        if first.commitment.blob == second.commitment.blob:
-            if left is None or left.any():
-                tally.check(False, f"its update is {record.name(first.site)}'s, byte for byte", **place)
-            continue
-        if left is None or right is None or min(np.count_nonzero(left), np.count_nonzero(right)) < FEWEST_NONZERO:
-            continue
-        tally.figures["compared"] = tally.figures.get("compared", 0) + 1
-        cosine = _cosine(left, right)
-        highest = max(highest, cosine)
-        what = f"its update is {record.name(first.site)}'s but for its size or a little noise: cosine {cosine:.6f}"
-        tally.check(cosine < NEAR_COPY, what, **place)
-    return highest
-
-
-def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    return float(left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))
-
-
-def _vector(record: Record, blob: bytes) -> NDArray[np.float64] | None:
-    """An update's whole numbers; None where it isn't at hand, or no update."""
-    try:
-        if not record.store.has(blob):
-            return None
-        manifest = record.store.manifest(blob)
-        if manifest.dtype not in ("int16", "int32"):
-            return None
-        kind = np.dtype(manifest.dtype).newbyteorder("<")
-        parts = (np.frombuffer(record.store.read_chunk(blob, at), kind) for at in range(len(manifest.chunks)))
-        return np.concatenate([part.astype(np.float64) for part in parts])
-    except (SwarmError, OSError):
-        return None
-
-
-def _is_zero(record: Record, blob: bytes) -> bool:
-    vector = _vector(record, blob)
-    return vector is not None and not vector.any()
-
-
 def judge_model(record: Record) -> Tally | None:
     """Hold a model file against the ledger."""
     if record.model is None:
@@ -287,14 +197,6 @@ EXCLUSIONS = Rule(
     "A leader that leaves sites out decides whose patients count.",
     judge_exclusions,
     "no round is final",
-)
-COPIES = Rule(
-    "copies",
-    "No update is another site's, or an older one, again: by hash, and by angle where the updates are at hand.",
-    f"A site that copies has a say in the model without patients. From a cosine of {NEAR_COPY} on two updates are one: "
-    "rounding and a little noise explain such a pair, and different patients don't.",
-    judge_copies,
-    "nobody has committed an update",
 )
 MODEL = Rule(
     "model",
