@@ -1,7 +1,7 @@
 """What an audit looks at: one study's history as an immutable value, wherever it was taken from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,8 +9,8 @@ from ledger import abi
 from ledger.account import Transaction
 from ledger.deployment import Deployment
 from ledger.errors import EventInvalid, TransactionInvalid
-from ledger.events import Event, StudyEvent
-from ledger.state import ConsortiumState, LedgerState, StudyState
+from ledger.events import Event, RoundOpened, StudyEvent
+from ledger.state import ConsortiumState, LedgerState, RoundState, StudyState
 from ledger.types import Address, Block
 from swarm.blobs import BlobStore
 from swarm.errors import SpecificationError
@@ -92,10 +92,11 @@ class Record:
         """The ledger after the last event."""
         return self.steps[-1].after if self.steps else LedgerState()
 
-    @property
+    @cached_property
     def subject(self) -> StudyState | None:
-        """The study after the last event; None where nobody proposed it."""
-        return self.final.studies.get(self.study)
+        """The study after the last event, with all of its rounds; None where nobody proposed it."""
+        study = self.final.studies.get(self.study)
+        return replace(study, rounds=tuple(self._rounds())) if study is not None else None
 
     @property
     def consortium(self) -> ConsortiumState:
@@ -132,12 +133,36 @@ class Record:
         state = LedgerState()
         for event in self.events:
             try:
-                after = state.apply(event)
+                after = self._apply(state, event)
             except (EventInvalid, LookupError, ValueError) as error:
                 yield Step(event, state, state, str(error))
             else:
                 yield Step(event, state, after)
                 state = after
+
+    def _apply(self, state: LedgerState, event: Event) -> LedgerState:
+        """Give the ledger after one more event, with no other study than this one and of it no round but the present.
+
+        A state of each event is kept: with all rounds in each of them a long study would not fit into memory.
+        """
+        if isinstance(event, StudyEvent) and event.study != self.study:
+            if state.at is not None and event.at <= state.at:
+                raise EventInvalid(f"{type(event).__name__} at {event.at} does not come after {state.at}")
+            return replace(state, at=event.at)
+        after = state.apply(event)
+        study = after.studies.get(self.study)
+        if study is None or len(study.rounds) < 2:
+            return after
+        return replace(after, studies={self.study: replace(study, rounds=study.rounds[-1:])})
+
+    def _rounds(self) -> Iterator[RoundState]:
+        """Every round as it was left."""
+        for step in self.own_steps:
+            before = self.study_before(step)
+            if isinstance(step.event, RoundOpened) and step.problem is None and before is not None:
+                yield from before.rounds
+        last = self.final.studies.get(self.study)
+        yield from last.rounds if last is not None else ()
 
 
 def where(event: Event) -> dict[str, Any]:

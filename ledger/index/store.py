@@ -90,7 +90,8 @@ class IndexStore:
             _insert(connection, BLOCKS, (_block_row(block) for number, block in kept.items() if number not in known))
             _insert(connection, EVENTS, map(event_row, events))
             _insert(connection, HASHES, (row for event in events for row in hash_rows(event)))
-            _forget_idle(connection, provisional_from - 1)  # one more, to tell where a replacement began
+            settled = int(_meta(connection).get("provisional", 0)) - 2
+            _forget_idle(connection, settled, provisional_from - 1)  # one more, to tell where a replacement began
             _note(
                 connection,
                 {"block": str(cursor.block), "hash": (cursor.hash or b"").hex(), "provisional": str(provisional_from)},
@@ -173,10 +174,10 @@ def _insert(connection: Connection, table: Any, rows: Iterable[dict[str, Any]]) 
         connection.execute(insert(table), values)
 
 
-def _forget_idle(connection: Connection, provisional_from: int) -> None:
+def _forget_idle(connection: Connection, first: int, end: int) -> None:
     """Delete the blocks without events that can't be replaced any more, so that the same chain gives the same rows."""
     has_events = select(EVENTS.c.block).where(EVENTS.c.block == BLOCKS.c.number).exists()
-    connection.execute(delete(BLOCKS).where(BLOCKS.c.number < provisional_from, ~has_events))
+    connection.execute(delete(BLOCKS).where(BLOCKS.c.number >= first, BLOCKS.c.number < end, ~has_events))
 
 
 def _block_row(block: Block) -> dict[str, Any]:
