@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from ledger import events as e
@@ -115,11 +116,19 @@ def _matches(event: Event, call: SignedCall) -> Iterator[tuple[bool, str]]:
     yield call.sender == signer, f"{signer} is named, and {call.sender} signed"
     function, expected = _expected(event)
     yield call.function in function, f"what was signed is a call of {call.function}"
+    rides = call.function == "attestAndCommit" and isinstance(event, e.UpdateCommitted)
     for name, value in expected.items():
-        given = call.arguments.get(name)
-        if call.function == "attestAndCommit" and isinstance(event, e.UpdateCommitted):
-            given = _of_next(name, call)
-        yield given == value, f"{name} on record is {_short(value)}, and {_short(given)} was signed"
+        given = _of_next(name, call) if rides else call.arguments.get(name)
+        if isinstance(value, Commitment) and isinstance(given, Commitment):
+            yield from _same_fields(value, given)
+        else:
+            yield given == value, f"{name} on record is {_short(value)}, and {_short(given)} was signed"
+
+
+def _same_fields(recorded: Commitment, signed: Commitment) -> Iterator[tuple[bool, str]]:
+    for one in fields(Commitment):
+        value, given = getattr(recorded, one.name), getattr(signed, one.name)
+        yield value == given, f"{one.name} on record is {_short(value)}, and {_short(given)} was signed"
 
 
 def _of_next(name: str, call: SignedCall) -> Any:

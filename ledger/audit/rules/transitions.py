@@ -193,7 +193,7 @@ def _opened(event: e.RoundOpened, study: StudyState, _at: _Context) -> _Checks:
         (not study.rounds or study.rounds[-1].final is not None, "the round before has no final output"),
         (event.attempt == 0, "a round begins with attempt 0"),
         (event.eligible == bitmap_of(*seats) & study.active, "the eligible seats aren't those that take part by then"),
-        (event.deadline > event.at.timestamp, "its deadline has passed"),
+        _in_time(event, study.terms.collect_seconds),
     ]
 
 
@@ -225,7 +225,7 @@ def _extended(event: e.RoundExtended, study: StudyState, _at: _Context) -> _Chec
         (event.at.timestamp >= study.round.deadline, f"the deadline is {study.round.deadline}"),
         (not enough, "enough sites had committed"),
         (event.committed == study.round.committed, "the commits on record are others"),
-        (event.deadline > event.at.timestamp, "the new deadline has passed"),
+        _in_time(event, study.terms.collect_seconds),
     ]
 
 
@@ -250,7 +250,7 @@ def _elected(event: e.LeaderElected, study: StudyState, at: _Context) -> _Checks
     return [
         *_in_round(event, study),
         (event.term == expected, f"term {expected} is next"),
-        (event.deadline > event.at.timestamp, "its deadline has passed"),
+        _in_time(event, study.terms.merge_seconds),
     ]
 
 
@@ -265,6 +265,7 @@ def _published(event: e.ModelPublished, study: StudyState, _at: _Context) -> _Ch
         (not event.merged & ~present.committed, "seats were merged that didn't commit"),
         (event.merged.bit_count() >= study.terms.min_sites, "fewer inputs were merged than a round needs"),
         (len(event.reasons) == left_out, f"{left_out} inputs were left out, with {len(event.reasons)} reasons"),
+        _in_time(event, study.terms.review_seconds),
     ]
 
 
@@ -311,7 +312,7 @@ def _retried(event: e.RoundRetried, study: StudyState, _at: _Context) -> _Checks
         *_in_round(event, study),
         (event.attempt == study.round.attempt + 1, f"attempt {study.round.attempt + 1} is next"),
         (study.candidates == 0, "there are sites left that could lead"),
-        (event.deadline > event.at.timestamp, "its deadline has passed"),
+        _in_time(event, study.terms.collect_seconds),
     ]
 
 
@@ -341,6 +342,12 @@ def _aborted(event: e.StudyAborted, study: StudyState, _at: _Context) -> _Checks
 def _departed(event: e.SiteWithdrew | e.AbortVoted, study: StudyState, _at: _Context) -> _Checks:
     site = study.sites.get(event.site)
     return [(site is not None and not site.withdrawn, "the site takes no part")]
+
+
+def _in_time(event: Any, most: int) -> tuple[bool, str]:
+    """A deadline is ahead, by no more than the study's constant; how much less, the contract alone measures."""
+    given = event.deadline - event.at.timestamp
+    return 0 < given <= most, f"its deadline is {given} s ahead, where the study allows 1 to {most}"
 
 
 def _in_round(event: e.RoundEvent, study: StudyState) -> _Checks:
