@@ -1,17 +1,21 @@
 """Between events and the index's rows."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from enum import IntEnum
+from functools import cache, partial
+from typing import Any, Final, get_type_hints
 
-from ledger import abi
-from ledger.events import ConsortiumEvent, Event, decode_log
-from ledger.types import Address, Commitment
+from ledger import events
+from ledger.errors import IndexDamaged
+from ledger.events import ConsortiumEvent, Event
+from ledger.types import Address, Commitment, Position
 
 Row = dict[str, Any]
+_Convert = Callable[[Any], Any]
 _SITES: Final = ("site", "leader", "proposer", "voter", "subject")
 _ROLES: Final = ("spec_hash", "output")
-_WORD: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +38,18 @@ def account_bytes(account: Address) -> bytes:
 
 def event_row(event: Event) -> Row:
     """Give the row of an event."""
-    contract = contract_of(event)
-    shape = next(shape for shape in abi.interface(contract).events.values() if shape.name == type(event).__name__)
-    topics = b"".join(parameter.encode([getattr(event, name)]) for name, parameter in shape.topics)
     site = next((getattr(event, name) for name in _SITES if hasattr(event, name)), None)
+    values = [_plain(getattr(event, name)) for name, _ in _fields(type(event))]
     return {
         "block": event.at.block,
         "log_index": event.at.log_index,
         "tx": event.at.tx,
-        "contract": contract,
-        "kind": shape.name,
+        "contract": contract_of(event),
+        "kind": type(event).__name__,
         "study": getattr(event, "study", None),
         "round": getattr(event, "round", None),
         "site": account_bytes(site) if site is not None else None,
-        "topics": shape.topic + topics,
-        "data": shape.data.encode([getattr(event, item.name) for item in shape.data.items]),
+        "fields": json.dumps(values, separators=(",", ":")),
     }
 
 
@@ -63,19 +64,61 @@ def hash_rows(event: Event) -> Iterator[Row]:
 
 
 def event_of(row: Any, block_hash: bytes, timestamp: int) -> Event:
-    """Read an event back; raises EventInvalid where the row is damaged."""
-    topics = [row.topics[start : start + _WORD] for start in range(0, len(row.topics), _WORD)]
-    log = {
-        "topics": ["0x" + topic.hex() for topic in topics],
-        "data": "0x" + row.data.hex(),
-        "blockNumber": hex(row.block),
-        "logIndex": hex(row.log_index),
-        "transactionHash": "0x" + row.tx.hex(),
-        "blockHash": "0x" + block_hash.hex(),
-    }
-    return decode_log(row.contract, log, timestamp)
+    """Read an event back; raises IndexDamaged where the row isn't one of an event."""
+    try:
+        kind = _kinds()[row.kind]
+        values = zip(_fields(kind), json.loads(row.fields), strict=True)
+        at = Position(row.block, row.log_index, row.tx, block_hash, timestamp)
+        return kind(at=at, **{name: convert(value) for (name, convert), value in values})
+    except (LookupError, ValueError, TypeError) as error:
+        raise IndexDamaged(
+            f"event {row.log_index} of block {row.block} is damaged in the index: delete it, and it is built again"
+        ) from error
 
 
 def place(event: Event) -> tuple[int, int]:
     """Give where an event stands: pages of events go on after such a place."""
     return event.at.block, event.at.log_index
+
+
+@cache
+def _kinds() -> dict[str, type[Event]]:
+    return {name: one for name, one in vars(events).items() if isinstance(one, type) and issubclass(one, Event)}
+
+
+def _fields(kind: type[Any]) -> tuple[tuple[str, _Convert], ...]:
+    """Name a class's fields but `at`, each with what makes its value of a plain one."""
+    return _fields_of(kind)
+
+
+@cache
+def _fields_of(kind: Any) -> tuple[tuple[str, _Convert], ...]:
+    hints = get_type_hints(kind)
+    return tuple((one.name, _convert(hints[one.name])) for one in fields(kind) if one.name != "at")
+
+
+def _plain(value: Any) -> Any:
+    """Make a JSON value."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if is_dataclass(value):
+        return [_plain(getattr(value, name)) for name, _ in _fields(type(value))]
+    return int(value) if isinstance(value, IntEnum) else value
+
+
+def _convert(hint: Any) -> _Convert:
+    if hint is bytes:
+        return bytes.fromhex
+    if isinstance(hint, type) and is_dataclass(hint):
+        return partial(_struct, hint)
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        return hint
+    return _same if isinstance(hint, type) and hint in (int, str, bool) else tuple
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _struct(kind: type[Any], values: list[Any]) -> Any:
+    return kind(*(convert(value) for (_, convert), value in zip(_fields(kind), values, strict=True)))

@@ -1,12 +1,12 @@
 """The index's tables. Nothing in them is particular to SQLite: PostgreSQL serves as well.
 
-Hashes, accounts and blobs are raw bytes; numbers that may be larger than 63 bits stay inside `topics` and `data`,
-which hold the event as the contract encodes it: all other columns are derived from them, to be asked for.
+Hashes, accounts and blobs are raw bytes. An event's own fields are in `fields`, as JSON: numbers there may be larger
+than 63 bits. All other columns are derived from them, to be asked for.
 """
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, LargeBinary, MetaData, String, Table, Text
 
 VERSION: Final = 1
 METADATA: Final = MetaData()
@@ -39,8 +39,7 @@ EVENTS: Final = Table(
     Column("study", BigInteger),
     Column("round", BigInteger),
     Column("site", LargeBinary(20)),
-    Column("topics", LargeBinary(128), nullable=False),
-    Column("data", LargeBinary, nullable=False),
+    Column("fields", Text, nullable=False),
     ForeignKeyConstraint(["block"], ["blocks.number"]),
     Index("events_by_study", "study", "round", "block", "log_index"),
     Index("events_by_kind", "kind", "block", "log_index"),
