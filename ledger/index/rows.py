@@ -88,7 +88,7 @@ def _kinds() -> dict[str, type[Event]]:
 
 def _fields(kind: type[Any]) -> tuple[tuple[str, _Convert], ...]:
     """Name a class's fields but `at`, each with what makes its value of a plain one."""
-    return _fields_of(kind)
+    return _fields_of(kind)  # type: ignore[arg-type]  # mypy holds a class's instances against Hashable
 
 
 @cache

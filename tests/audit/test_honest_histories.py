@@ -28,7 +28,7 @@ from sim_chain import CHAIN_ID, CONTRACT
 from sim_schedule import Lie, Schedule, schedules
 from sim_swarm import Report, simulate
 
-DEFAULT = 12
+DEFAULT = 8
 RUNS = int(os.environ.get("SWARM_HONEST_RUNS", DEFAULT))
 SHARED_MEMORY = Path("/dev/shm")
 

@@ -101,7 +101,7 @@ def test_an_index_that_grew_is_the_one_that_is_built_at_once(
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), min_size=1, max_size=6))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_any_re_organisations_it_is_the_one_of_the_chain_that_is(
     steps: list[tuple[int, int]], fresh: Callable[[Chain], IndexStore]
 ) -> None:
@@ -183,7 +183,7 @@ def test_killed_at_any_write_it_goes_on_with_nothing_lost_or_doubled(
 ) -> None:
     chain.mine(30)
     honest = store_module._insert
-    for fatal in range(1, 12):
+    for fatal in range(1, 10):
         store = fresh(chain)
         writes = itertools.count(1)
 
