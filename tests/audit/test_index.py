@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from audit_world import World
+from forgery import head_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
@@ -16,6 +17,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger import events as e
+from ledger.audit.audit import audit
+from ledger.audit.bundle.content import Bundle
+from ledger.audit.indexed import indexed_record
+from ledger.audit.rules import judge
+from ledger.audit.verdict import Outcome
 from ledger.client import Ledger
 from ledger.deployment import Deployment
 from ledger.errors import IndexDamaged, IndexMismatch, IndexRewritten
@@ -295,3 +301,21 @@ def test_a_real_chain_is_indexed_and_folds_to_the_same_state(world: World, tmp_p
     Indexer(world.reader, store, provisional=0).catch_up()
     assert Queries(store).state() == fold(EventStream(world.reader).poll())
     assert list(store.dump()) == list(store.dump())
+
+
+def test_a_record_from_the_index_is_judged_as_the_one_from_a_bundle(
+    world: World, bundle: Bundle, tmp_path: Path
+) -> None:
+    store = IndexStore.open(tmp_path / "index", world.deployment)
+    Indexer(world.reader, store, provisional=0).catch_up()
+    proven = {one.rule: one for one in audit(bundle, anchor=head_of(bundle)).verdicts}
+    for verdict in judge(indexed_record(store, world.study, world.store, world.reader.rpc)):
+        assert verdict == proven[verdict.rule]
+
+
+def test_without_a_node_signatures_are_not_decidable(world: World, tmp_path: Path) -> None:
+    store = IndexStore.open(tmp_path / "index", world.deployment)
+    Indexer(world.reader, store, provisional=0).catch_up()
+    outcomes = {one.rule: one.outcome for one in judge(indexed_record(store, world.study))}
+    assert outcomes["signatures"] is outcomes["merge"] is Outcome.UNDECIDABLE
+    assert Outcome.BROKEN not in outcomes.values()
