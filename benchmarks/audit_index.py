@@ -11,7 +11,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ SITES = 8
 CONSORTIUM, STUDY = "0x" + "11" * 20, "0x" + "22" * 20
 HERE = Position(0, 0, bytes(32), bytes(32), 0)
 ASKED = 200
-FOREVER = 1 << 60
+EVERYBODY = (1 << SITES) - 1
+PHASE_SECONDS = 3600
 
 
 def address(seat: int) -> str:
@@ -46,71 +47,77 @@ def blob(*parts: object) -> bytes:
     return hashlib.sha256(repr(parts).encode()).digest()
 
 
-def history(chain_id: int, rounds: int) -> Iterator[list[Event]]:
+class Script:
     """The events of one study, block by block: every site commits, all attest, each round is final."""
-    links = [[blob("chain", seat)] for seat in range(SITES)]
-    for chain in links:
-        while len(chain) < rounds + 2:
-            chain.append(keccak256(chain[-1]))
-    draft = Terms(**asdict(studies.draft("breast-cancer").terms()))
-    terms = replace(draft, rounds=rounds, statistics=False, min_sites=2)
-    spec = b"{}"
-    spec_hash = hashlib.sha256(spec).digest()
-    founding: list[Event] = [e.ConsortiumFounded(at=HERE, quorum_bps=6667, motion_seconds=600)]
-    founding += [e.SiteAdmitted(at=HERE, site=address(seat), seat=seat, name=f"site-{seat}") for seat in range(SITES)]
-    yield founding
-    everybody = (1 << SITES) - 1
-    about = {"at": HERE, "study": 1}
-    proposed = e.StudyProposed(
-        **about, proposer=address(0), spec_hash=spec_hash, terms=terms, accept_deadline=FOREVER, spec=spec
-    )
-    yield [proposed]
-    for seat in range(SITES):
-        tip = links[seat][rounds + 1]
-        yield [e.StudyAccepted(**about, site=address(seat), seat=seat, spec_hash=spec_hash, tip=tip, from_round=1)]
-    seed = genesis_seed(chain_id, STUDY, 1, spec_hash)
-    started: list[Event] = [e.StudyStarted(**about, participants=everybody, seed=seed)]
-    for number in range(1, rounds + 1):
-        where = {**about, "round": number}
-        started.append(e.RoundOpened(**where, attempt=0, eligible=everybody, deadline=FOREVER))
-        yield started
-        reveals = [links[seat][rounds + 1 - number] for seat in range(SITES)]
-        seed = next_seed(seed, mix(enumerate(reveals)), number, 0)
-        leader = elect(seed, 0, everybody)
-        for seat in range(SITES):
-            commitment = Commitment(blob(number, seat), 10 + seat, 0, reveals[seat], 1, bytes(32))
-            made: list[Event] = [
-                e.UpdateCommitted(**where, site=address(seat), attempt=0, seat=seat, commitment=commitment)
-            ]
-            if seat == SITES - 1:
-                made.append(e.RoundSealed(**where, attempt=0, committed=everybody, seed=seed))
-                elected = {"leader": address(leader), "term": 0}
-                made.append(e.LeaderElected(**where, **elected, seat=leader, deadline=FOREVER))
-            yield made
-        output = blob("output", number)
-        yield [
-            e.ModelPublished(
-                **where,
-                leader=address(leader),
-                term=0,
-                output=output,
-                merged=everybody,
-                reasons=b"",
-                deadline=FOREVER,
-            )
+
+    def __init__(self, chain_id: int, rounds: int) -> None:
+        self.rounds = rounds
+        self.blocks: list[list[Event]] = []
+        self._about = {"at": HERE, "study": 1}
+        self._links = [self._chain(seat) for seat in range(SITES)]
+        spec = b"{}"
+        self._spec_hash = hashlib.sha256(spec).digest()
+        self._found(spec)
+        self._seed = genesis_seed(chain_id, STUDY, 1, self._spec_hash)
+        waiting: list[Event] = [e.StudyStarted(**self._about, participants=EVERYBODY, seed=self._seed)]
+        for number in range(1, rounds + 1):
+            waiting = self._round(number, waiting)
+        self.blocks.append([*waiting, e.StudyFinished(**self._about, output=blob("output", rounds))])
+
+    def _chain(self, seat: int) -> list[bytes]:
+        links = [blob("chain", seat)]
+        while len(links) < self.rounds + 2:
+            links.append(keccak256(links[-1]))
+        return links
+
+    def _deadline(self) -> int:
+        """The deadline of a phase that the next block begins; the chain in memory has a block each second."""
+        return 1_700_000_000 + len(self.blocks) + 1 + PHASE_SECONDS
+
+    def _found(self, spec: bytes) -> None:
+        founding: list[Event] = [e.ConsortiumFounded(at=HERE, quorum_bps=6667, motion_seconds=600)]
+        founding += [
+            e.SiteAdmitted(at=HERE, site=address(seat), seat=seat, name=f"site-{seat}") for seat in range(SITES)
         ]
+        self.blocks.append(founding)
+        draft = Terms(**asdict(studies.draft("breast-cancer").terms()))
+        phases = dict.fromkeys(("collect_seconds", "merge_seconds", "review_seconds", "least_seconds"), PHASE_SECONDS)
+        terms = replace(draft, rounds=self.rounds, statistics=False, min_sites=2, **phases)
+        what = {"spec": spec, "spec_hash": self._spec_hash, "terms": terms, "accept_deadline": 1 << 60}
+        self.blocks.append([e.StudyProposed(**self._about, proposer=address(0), **what)])
+        for seat in range(SITES):
+            who = {"site": address(seat), "seat": seat, "tip": self._links[seat][self.rounds + 1]}
+            self.blocks.append([e.StudyAccepted(**self._about, **who, spec_hash=self._spec_hash, from_round=1)])
+
+    def _round(self, number: int, waiting: list[Event]) -> list[Event]:
+        """One round, from its opening to its finality, which is left waiting for the next one's opening."""
+        where = {**self._about, "round": number}
+        opened = e.RoundOpened(**where, attempt=0, eligible=EVERYBODY, deadline=self._deadline())
+        self.blocks.append([*waiting, opened])
+        reveals = [self._links[seat][self.rounds + 1 - number] for seat in range(SITES)]
+        self._seed = next_seed(self._seed, mix(enumerate(reveals)), number, 0)
+        leader = elect(self._seed, 0, EVERYBODY)
+        led = {"leader": address(leader), "term": 0}
+        for seat, reveal in enumerate(reveals):
+            commitment = Commitment(blob(number, seat), 10 + seat, 0, reveal, len(self.blocks), bytes(32))
+            self.blocks.append(
+                [e.UpdateCommitted(**where, site=address(seat), attempt=0, seat=seat, commitment=commitment)]
+            )
+        self.blocks[-1].append(e.RoundSealed(**where, attempt=0, committed=EVERYBODY, seed=self._seed))
+        self.blocks[-1].append(e.LeaderElected(**where, **led, seat=leader, deadline=self._deadline() - 1))
+        output = blob("output", number)
+        said = {"output": output, "merged": EVERYBODY, "reasons": b"", "deadline": self._deadline()}
+        self.blocks.append([e.ModelPublished(**where, **led, **said)])
         voters = [seat for seat in range(SITES) if seat != leader][:5]
         for seat in voters:
-            made = [e.OutputAttested(**where, site=address(seat), term=0, seat=seat, output=output)]
-            if seat == voters[-1]:
-                attested = sum(1 << one for one in voters) | 1 << leader
-                final = {"term": 0, "output": output, "merged": everybody, "attested": attested}
-                made.append(e.RoundFinalised(**where, **final))
-                started = made
-                if number == rounds:
-                    yield [*made, e.StudyFinished(**about, output=output)]
-            else:
-                yield made
+            self.blocks.append([e.OutputAttested(**where, site=address(seat), term=0, seat=seat, output=output)])
+        attested = sum(1 << seat for seat in voters) | 1 << leader
+        final = e.RoundFinalised(**where, term=0, output=output, merged=EVERYBODY, attested=attested)
+        return [*self.blocks.pop(), final]
+
+
+def history(chain_id: int, rounds: int) -> list[list[Event]]:
+    return Script(chain_id, rounds).blocks
 
 
 def timed(work: Callable[[], object]) -> float:
