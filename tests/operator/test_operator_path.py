@@ -16,7 +16,7 @@ from ledger.types import seats_of
 from node.operator.desk import open_desk
 from node.site_folder import SiteFolder
 from node.study_folder import StudyFolder
-from node.version import SOFTWARE
+from node.version import PROTOCOL, SOFTWARE
 from swarm import studies
 from swarm.model_file import model_hash
 from tests.node.site_world import running
@@ -68,7 +68,7 @@ def test_sites_join_agree_run_and_are_joined_in_the_middle(tmp_path: Path) -> No
         # cleo's operator is late, and meanwhile a fourth hospital joins the consortium and the running study
         join_and_accept(world, LATE, proposed["spec_hash"])
         seen = {finding["says"] for finding in done("doctor", "--home", world.home(LATE))["checks"]}
-        assert {f"{name} answers; it runs {SOFTWARE}" for name in ("ada", "bea")} < seen
+        assert {f"{name} answers; it runs {SOFTWARE} (protocol {PROTOCOL})" for name in ("ada", "bea")} < seen
         assert "fits study 1" in seen
         (pace,) = [says for says in seen if says.startswith("study 1: about")]
         assert "2 updates of 16.5 KB" in pace or "3 updates of 16.5 KB" in pace
