@@ -15,6 +15,13 @@
     ├── DeploymentInvalid          a deployment file that can't be used (also ValueError)
     ├── KeyInvalid                 a private key that isn't one (also ValueError)
     ├── QbftInvalid                what a consortium's own chain can't be made from (also ValueError)
+    ├── IndexFault                 the index of events can't be used
+    │   ├── IndexMismatch          it is another deployment's, or another version's
+    │   ├── IndexDamaged           it is no index, or the database can't be used
+    │   └── IndexRewritten         the chain has other blocks than final ones that were indexed
+    ├── BundleInvalid              a file that is no bundle for auditors, or is larger than one may be (also ValueError)
+    ├── BundleUnmakeable           a bundle can't be made from what the chain's node and the folder give
+    ├── AuditFailed                an audit that found something broken, or nothing that could be proven
     └── DevnetError                the embedded devnet can't do it
         ├── AnvilMissing           no anvil on this machine; says the line to type
         └── JournalInvalid         the journal isn't one, or doesn't give the chain it recorded (also ValueError)
@@ -123,6 +130,52 @@ class QbftInvalid(LedgerError, ValueError):
     """A validator, account or number that a consortium's own chain can't be made from."""
 
     code = "ledger.qbft_invalid"
+
+
+class IndexFault(LedgerError):
+    """Base of the errors of the index of events."""
+
+    code = "ledger.index"
+
+
+class IndexMismatch(IndexFault):
+    """The index is another deployment's, or another version's."""
+
+    code = "ledger.index.mismatch"
+
+
+class IndexDamaged(IndexFault):
+    """The file is no index, or the database can't be used."""
+
+    code = "ledger.index.damaged"
+
+
+class IndexRewritten(IndexFault):
+    """The chain's node serves other blocks than final ones that were indexed."""
+
+    code = "ledger.index.rewritten"
+
+
+class BundleInvalid(LedgerError, ValueError):
+    """A file that is no bundle for auditors, or is larger than one may be."""
+
+    code = "ledger.bundle_invalid"
+
+
+class BundleUnmakeable(LedgerError):
+    """A bundle can't be made from what the chain's node and the folder give."""
+
+    code = "ledger.bundle_unmakeable"
+
+
+class AuditFailed(LedgerError):
+    """An audit that found something broken, or could not prove what it must; `details` hold the whole of it."""
+
+    code = "ledger.audit_failed"
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class DevnetError(LedgerError):

@@ -81,8 +81,10 @@ class EventStream:
         """How far this stream has read; keep it, and give it to the next stream to go on there."""
         return self._cursor
 
-    def poll(self) -> list[Event]:
+    def poll(self, most: int | None = None) -> list[Event]:
         """Give the events since the last poll, in order; empty where nothing happened or the node lags behind.
+
+        With `most` it stops after the piece with which there are so many, for a reader who keeps them piece by piece.
 
         Raises RpcError where the node couldn't be asked, ChainMismatch where it serves another history than before.
         Either way nothing is lost: the next poll goes on from the same place.
@@ -103,6 +105,8 @@ class EventStream:
                 if found is None:
                     break
                 events += found
+                if most is not None and len(events) >= most:
+                    break
             return events
 
     def _read_on(self, head: int) -> list[Event] | None:

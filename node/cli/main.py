@@ -2,6 +2,7 @@
 
 import click
 
+from node.cli.audit import audit
 from node.cli.canary import canary
 from node.cli.chain import chain
 from node.cli.data import data
@@ -34,7 +35,7 @@ def main() -> None:
 
 BEGINNING = (demo, init, found, join)
 CONSORTIUM = (members, vote, leave, remove)
-STUDIES = (study, doctor, rehearse, canary, run, status, model)
+STUDIES = (study, doctor, rehearse, canary, run, status, model, audit)
 RUNNING = (logs, health, pause, resume, stop, token)
 TOOLS = (data, devnet, chain)
 

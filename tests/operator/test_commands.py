@@ -47,6 +47,7 @@ ARGUMENTS = {
     ("model", "verify"): [__file__],
     ("model", "import"): [__file__],
     ("model", "export"): ["1"],
+    ("audit", "export"): ["1"],
     ("model", "pull"): ["1"],
     ("token", "revoke"): ["3f9a"],
     ("data", "check"): ["--study", "breast-cancer"],
