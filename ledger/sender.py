@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from ledger.account import Account, SignedTransaction
 from ledger.errors import RpcRefused, RpcUnreachable, TransactionLost, TransactionTimeout
-from ledger.rpc import Rpc, data
+from ledger.rpc import SYNC_TIMEOUT, Rpc, data, read_number
 from ledger.types import Address
 
 RawReceipt = Mapping[str, Any]
@@ -24,7 +24,6 @@ _LOST_AFTER: Final = 5.0
 _NONCE_ATTEMPTS: Final = 20
 _NONCE_PAUSE: Final = 0.1
 _NO_SUCH_METHOD: Final = -32601
-_SYNC_TIMEOUT: Final = 4  # EIP-7966
 
 
 class _NonceTakenError(Exception):
@@ -34,6 +33,17 @@ class _NonceTakenError(Exception):
 def _says(refusal: RpcRefused, *phrases: str) -> bool:
     message = refusal.message.lower()
     return any(phrase in message for phrase in phrases)
+
+
+def _checked(receipt: Any) -> RawReceipt | None:
+    """Make sure that an answer is a receipt, or None; raises RpcUnreachable."""
+    if receipt is None:
+        return None
+    if not isinstance(receipt, Mapping) or not isinstance(receipt.get("logs"), list):
+        raise RpcUnreachable("the chain's node answers with something that is no receipt")
+    for field in ("status", "blockNumber", "gasUsed"):
+        read_number(receipt.get(field))
+    return receipt
 
 
 def _is_missing_method(refusal: RpcRefused) -> bool:
@@ -117,7 +127,9 @@ class Sender:
         self._closed.set()
 
     def _read_nonce(self) -> int:
-        return int(self._rpc.call("eth_getTransactionCount", self.account.address, "pending"), 16)
+        return self.read(
+            lambda: read_number(self._rpc.call("eth_getTransactionCount", self.account.address, "pending"))
+        )
 
 
 class _Delivery:
@@ -165,14 +177,14 @@ class _Delivery:
     def _submit(self) -> RawReceipt | None:
         if self._sender._waits:
             try:
-                receipt: RawReceipt | None = self._rpc.call("eth_sendRawTransactionSync", data(self._signed.raw))
+                receipt = self._rpc.call("eth_sendRawTransactionSync", data(self._signed.raw))
             except RpcRefused as refusal:
                 if not _is_missing_method(refusal):
                     raise
                 self._sender._waits = False
             else:
                 self._left = True
-                return receipt
+                return _checked(receipt)
         self._rpc.call("eth_sendRawTransaction", data(self._signed.raw))
         self._left, self._accepted_at = True, self._sender._clock()
         return None
@@ -188,7 +200,7 @@ class _Delivery:
             if not self._left:
                 raise _NonceTakenError from refusal
             return self._receipt_or_lost(refusal)
-        if refusal.number == _SYNC_TIMEOUT or _says(refusal, "timeout", "timed out") or self._is_pending():
+        if refusal.number == SYNC_TIMEOUT or _says(refusal, "timeout", "timed out") or self._is_pending():
             self._left, self._accepted_at = True, self._sender._clock()
             return None
         raise refusal
@@ -209,8 +221,7 @@ class _Delivery:
         ) from refusal
 
     def _receipt(self) -> RawReceipt | None:
-        receipt: RawReceipt | None = self._rpc.call("eth_getTransactionReceipt", data(self._signed.hash))
-        return receipt
+        return _checked(self._rpc.call("eth_getTransactionReceipt", data(self._signed.hash)))
 
     def _is_pending(self) -> bool:
         return self._rpc.call("eth_getTransactionByHash", data(self._signed.hash)) is not None

@@ -1,20 +1,22 @@
 """Following the contracts' events: each one once, in order, from any block, across outages and restarts."""
 
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from eth_hash.auto import keccak
 
 from ledger.calls import Calls
-from ledger.errors import ChainMismatch, LedgerError, RpcRefused
+from ledger.errors import ChainMismatch, LedgerError, RpcRefused, RpcUnreachable
 from ledger.events import Event
-from ledger.rpc import data, quantity
+from ledger.rpc import data, quantity, read_number
 from ledger.types import Block
 
 CHUNK_BLOCKS: Final = 2000
 _WALKED_BLOCKS: Final = 16
+_STEPS_BACK: Final = 64
 _WHOLE_BLOCK: Final = (1 << 63) - 1
 
 
@@ -55,7 +57,10 @@ class EventStream:
 
     `poll` costs one call where there is no new block, two for a block without events of ours, three for one with.
     `calls` is how many the last one made; poll every 50 to 250 ms while something is expected. `tip` is the newest
-    block that was read, None before the first.
+    block that was read, None before the first; `head` is what the node called its newest one in the last poll.
+
+    Where the node takes back blocks that held nothing of ours (it had lied, or a block was replaced), the stream steps
+    back to where they parted and goes on: nothing was told of them. It never steps back over an event.
     """
 
     def __init__(self, ledger: Calls, cursor: Cursor | None = None, *, chunk: int = CHUNK_BLOCKS) -> None:
@@ -67,7 +72,9 @@ class EventStream:
         self._blooms = [bloom_bits(address) for address in self._addresses]
         self._is_checked = False
         self._lock = threading.Lock()
+        self._eventless: deque[Cursor] = deque(maxlen=_STEPS_BACK)  # whole blocks that were read since the last event
         self.calls = 0
+        self.head = -1
         self.tip: Block | None = None
 
     @property
@@ -82,22 +89,30 @@ class EventStream:
         Either way nothing is lost: the next poll goes on from the same place.
         """
         with self._lock:
-            self.calls = 0
-            head = int(self._call("eth_blockNumber"), 16)
-            if not self._is_checked or head < self._cursor.block:
-                self._check_chain(head)
-            events: list[Event] = []
-            while self._cursor.block < head or (self._cursor.block == head and self._cursor.log_index != _WHOLE_BLOCK):
-                try:
-                    found = self._read_on(head)
-                except LedgerError:
-                    if events:  # deliver what is sure; what was wrong will be met again by the next poll
-                        return events
-                    raise
-                if found is None:
-                    break
-                events += found
-            return events
+            try:
+                return self._poll()
+            except LedgerError:
+                raise
+            except (KeyError, TypeError, ValueError) as error:
+                raise RpcUnreachable(f"the chain's node answers with something that is no block: {error!r}") from error
+
+    def _poll(self) -> list[Event]:
+        self.calls = 0
+        head = self.head = read_number(self._call("eth_blockNumber"))
+        if not self._is_checked or head < self._cursor.block:
+            self._check_chain(head)
+        events: list[Event] = []
+        while self._cursor.block < head or (self._cursor.block == head and self._cursor.log_index != _WHOLE_BLOCK):
+            try:
+                found = self._read_on(head)
+            except LedgerError:
+                if events:  # deliver what is sure; what was wrong will be met again by the next poll
+                    return events
+                raise
+            if found is None:
+                break
+            events += found
+        return events
 
     def _read_on(self, head: int) -> list[Event] | None:
         """Read the next piece and move the cursor; None where the node doesn't have it yet."""
@@ -125,11 +140,11 @@ class EventStream:
         if header is None:
             return None
         if self._cursor.hash is not None and bytes.fromhex(header["parentHash"][2:]) != self._cursor.hash:
-            raise self._other_history()
+            self._step_back(header)
+            return None  # once a poll, or a node could lead us in circles
         bloom = int(header["logsBloom"], 16)
         events = self._logs_of(header) if any(bloom & bits == bits for bits in self._blooms) else []
-        self._cursor = Cursor(int(header["number"], 16), _hash(header))
-        self.tip = _block(header)
+        self._advance(header, events)
         return events
 
     def _read_range(self, last: int) -> list[Event] | None:
@@ -149,10 +164,36 @@ class EventStream:
         timestamps: dict[str, int] = {}
         events = [self._ledger.decode(log, self._timestamp(log, timestamps)) for log in logs]
         events.sort(key=lambda event: event.at)
-        self._cursor = Cursor(last, _hash(header))
+        self._advance(header, events)
         self._size = min(2 * self._size, self._chunk)
-        self.tip = _block(header)
         return events
+
+    def _advance(self, header: Mapping[str, Any], events: Sequence[Event]) -> None:
+        """Count a block, and all up to it, as read."""
+        if events:
+            self._eventless.clear()
+        self._cursor = Cursor(int(header["number"], 16), _hash(header))
+        self._eventless.append(self._cursor)
+        self.tip = _block(header)
+
+    def _step_back(self, following: Mapping[str, Any] | None = None) -> None:
+        """Go back to the newest block that the node still has; raises ChainMismatch where events lie between.
+
+        `following` is a block that does not follow on the cursor's.
+        """
+        for known in reversed(self._eventless):
+            header = self._header(known.block)
+            if header is not None and _hash(header) == known.hash:
+                if following is not None and known == self._cursor:
+                    raise ChainMismatch(
+                        f"the node's block {int(following['number'], 16)} does not follow on its block {known.block}: "
+                        "it serves two histories at once; is it several nodes behind one address?"
+                    )
+                while self._eventless[-1] != known:
+                    self._eventless.pop()
+                self._cursor, self.tip = known, _block(header)
+                return
+        raise self._other_history()
 
     def _timestamp(self, log: Mapping[str, Any], known: dict[str, int]) -> int:
         """Give the timestamp of a log's block, from the log itself where the node adds it."""
@@ -187,7 +228,7 @@ class EventStream:
             return
         header = self._header(self._cursor.block)
         if header is not None and _hash(header) != self._cursor.hash:
-            raise self._other_history()
+            self._step_back()
 
     def _other_history(self) -> ChainMismatch:
         seen = "" if self._cursor.hash is None else f" ({data(self._cursor.hash)})"

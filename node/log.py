@@ -2,9 +2,21 @@
 
 import logging
 import sys
+from contextlib import suppress
 
 import structlog
 from structlog.typing import FilteringBoundLogger
+
+
+class _Unfailing(structlog.PrintLogger):
+    """A log that can't be written, on a disk that is full, must not end the site that writes it."""
+
+    def msg(self, message: str) -> None:
+        """Write a line if that can be done."""
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = error = exception = critical = fatal = msg
 
 
 def configure(level: int = logging.INFO, **context: object) -> None:
@@ -18,7 +30,7 @@ def configure(level: int = logging.INFO, **context: object) -> None:
             structlog.processors.JSONRenderer(sort_keys=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *names: _Unfailing(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**context)

@@ -85,7 +85,7 @@ def found(home: Path, others: Mapping[str, str], *, quorum_bps: int, motion_seco
     config = configuration.load(folder.home)
     me = identity.unlock(folder.keystore, config.password_at(folder.home))
     founders = [Founder(me.address, config.name), *(Founder(account, name) for name, account in others.items())]
-    with closing(endpoint.connect(config)) as rpc:
+    with closing(endpoint.connect(config, folder.home)) as rpc:
         endpoint.check_kind(str(rpc.call("web3_clientVersion")), config)
         deployment = deploy(rpc, Account(me.key), founders, quorum_bps=quorum_bps, motion_seconds=motion_seconds)
     deployment.save(folder.deployment)
