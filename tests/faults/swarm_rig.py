@@ -118,24 +118,27 @@ def swarm(
     options: Callable[[str], Sequence[str]] = lambda name: (),
     command: Sequence[str] | None = None,
     commands: Mapping[str, Sequence[str]] | None = None,
-    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | Callable[[Devnet], Mapping[str, Mapping[str, Any]]] | None = None,
+    process: type[SiteProcess] = SiteProcess,
     min_sites: int = 3,
     **limits: int,
 ) -> Iterator[Rig]:
     """Start a swarm; `options` are given to each site's process by name, `command` replaces `swarm-node run`.
 
-    `commands` and `configs` are for some sites only, by name: another program, and settings of their configuration.
+    `commands` and `configs` are for some sites only, by name: another program, and settings of their configuration,
+    which may depend on the devnet. `process` is how sites are started.
     `limits` are time limits of the study's rounds, in seconds, and how many rounds updates are retained.
     """
     spec = specification(rounds, min_sites, **limits)
     with ExitStack() as stack:
         devnet = stack.enter_context(Devnet.start(folder / "chain"))
         names = [f"site-{index + 1}" for index in range(sites)]
-        plans = [SitePlan(name, source(index, sites), (configs or {}).get(name)) for index, name in enumerate(names)]
+        settings = (configs(devnet) if callable(configs) else configs) or {}
+        plans = [SitePlan(name, source(index, sites), settings.get(name)) for index, name in enumerate(names)]
         scene = set_up(folder, devnet.ipc, spec, plans)
-        processes = [SiteProcess(home.name, home, options(home.name)) for home in scene.homes]
-        for process in processes:
-            process.command = (commands or {}).get(process.name, command or process.command)
+        processes = [process(home.name, home, options(home.name)) for home in scene.homes]
+        for one in processes:
+            one.command = (commands or {}).get(one.name, command or one.command)
         cluster = stack.enter_context(Cluster(processes))
         ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)
