@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from ledger.events import LeaderFailed, RoundRetried
 from ledger.reverts import CommitEpsilonBudgetExceeded, RoundNotEligible
 from ledger.types import Fault, Status
 from node.errors import WorkerError
+from node.rounds.inputs import MAX_RETRY_SECONDS as MAX_ASK_SECONDS
 from node.rounds.runner import MAX_RETRY_SECONDS
 from swarm.memory_store import MemoryStore
 from swarm.merge import merge_updates
@@ -235,6 +237,39 @@ async def test_a_disk_that_fails_while_it_fetches_ends_nothing(
             assert len(world.sent) == 1
         await world.chain.until(lambda: len(world.sent) == 2)
     assert world.sent[1][0] == "publish"
+
+
+async def test_an_update_is_on_this_site_before_it_is_merged_however_late_its_owner_gives_it(
+    world: RunnerWorld,
+) -> None:
+    blob = give_update(MemoryStore(), [0, 9, 9, 0])
+    async with running(world):
+        world.chain.commit("bea", 1, commitment(blob))
+        await trio.sleep(30)
+        give_update(world.theirs, [0, 9, 9, 0])
+        await world.chain.until(lambda: world.store.has(blob))
+        assert world.chain.studies[1].round.leader is None
+
+
+async def test_an_update_that_nobody_gives_is_asked_for_until_its_round_is_over(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    pull = world.network.pull
+
+    async def noted(blob: bytes, *args: Any, **options: Any) -> None:
+        asked.append(trio.current_time())
+        await pull(blob, *args, **options)
+
+    monkeypatch.setattr(world.network, "pull", noted)
+    async with running(world):
+        world.chain.commit("bea", 1, commitment(bytes(31) + b"b"))
+        await trio.sleep(60)
+        world.chain.play_round(1, {"cleo": bytes(31) + b"c", "dora": bytes(31) + b"d"}, a_model(world))
+        over = trio.current_time()
+        await trio.sleep(300)
+    assert len(asked) > 10
+    assert all(moment < over + MAX_ASK_SECONDS for moment in asked)
 
 
 # -- kills and restarts ----------------------------------------------------------------------------------------------
