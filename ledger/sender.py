@@ -5,6 +5,7 @@ middle of a send, the very same bytes go out again, which the chain takes once. 
 transaction that no node can have kept.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from ledger.types import Address
 
 RawReceipt = Mapping[str, Any]
 _Answer = TypeVar("_Answer")
+_log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _RESEND_AFTER: Final = 5.0
@@ -167,8 +169,10 @@ class _Delivery:
             receipt = self._receipt()
             if receipt is not None:
                 return receipt
-            if self._accepted_at is not None and self._sender._clock() - self._accepted_at < _RESEND_AFTER:
-                return None
+            if self._accepted_at is not None:
+                if self._sender._clock() - self._accepted_at < _RESEND_AFTER:
+                    return None
+                self._warn()
         try:
             return self._submit()
         except RpcRefused as refusal:
@@ -225,6 +229,14 @@ class _Delivery:
 
     def _is_pending(self) -> bool:
         return self._rpc.call("eth_getTransactionByHash", data(self._signed.hash)) is not None
+
+    def _warn(self) -> None:
+        _log.warning(
+            "transaction %s is not in a block after %.0f s and is sent again; does the chain make blocks, and does its "
+            "node pass transactions on?",
+            data(self._signed.hash),
+            self._sender._clock() - self._begun,
+        )
 
     def _timeout(self) -> TransactionTimeout:
         return TransactionTimeout(

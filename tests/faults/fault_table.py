@@ -174,6 +174,8 @@ class Bench:
         self.gate.let(trains_to=number)
         waited = self._until_final(number)
         final_after = time.monotonic() - struck
+        if must_say(fault, moment):
+            self.rig.until(lambda: bool(self._lines(victim, logs)), f"{victim} to say what is wrong")
         self._heal(fault, victim)
         healed = time.monotonic()
         if moment is not Moment.LAST:
@@ -233,7 +235,7 @@ class Bench:
         self.rig.until(lambda: reached() or self.rig.study.round.number > number, f"the phase in round {number}")
 
     def _until_final(self, number: int) -> str:
-        """Wait until the round is final; gives what it waited for the longest. Each wait has a deadline and a reason."""
+        """Wait until the round is final; gives what it waited for the longest. Each wait has a deadline and reason."""
         waited: Counter[str] = Counter()
 
         def final() -> bool:
@@ -325,19 +327,26 @@ class Bench:
     def _said(self, victim: str, logs: Mapping[str, int]) -> str:
         """The first warning or error of the site that was struck since then, else of another one."""
         for name in [victim, *(name for name in SITES if name != victim)]:
-            for line in self.rig.site(name).log.read_bytes()[logs[name] :].splitlines():
-                with suppress(ValueError):
-                    record = json.loads(line)
-                    sentence = str(record.get("reason") or record.get("detail") or record.get("event"))
-                    if record.get("level") in ("warning", "error") and sentence not in NOISE:
-                        return f"{'the site' if name == victim else 'another'}: {tidy(sentence)}"
+            for sentence in self._lines(name, logs):
+                return f"{'the site' if name == victim else 'another'}: {tidy(sentence)}"
         return ""
+
+    def _lines(self, name: str, logs: Mapping[str, int]) -> list[str]:
+        """What a site's log says of trouble since then; of its chain's node first."""
+        records = []
+        for line in self.rig.site(name).log.read_bytes()[logs[name] :].splitlines():
+            with suppress(ValueError):
+                records.append(json.loads(line))
+        records.sort(key=lambda record: not str(record.get("event")).startswith("rpc_"))
+        told = [record for record in records if record.get("level") in ("warning", "error")]
+        sentences = [str(record.get("reason") or record.get("detail") or record.get("event")) for record in told]
+        return [sentence for sentence in sentences if sentence not in NOISE]
 
     def _concluded(self, site: str) -> bool:
         return any((self.rig.site(site).home / "studies").glob("*/result.json"))
 
 
-NOISE = {"you may not have this blob now"}
+NOISE = {"you may not have this blob now", "I don't have it"}
 """What sites say to each other all the time: one has seen a commit and the other has not yet."""
 
 
@@ -356,6 +365,13 @@ def phase_of(moment: Moment) -> Phase:
             return Phase.MERGING
         case _:
             return Phase.REVIEWING
+
+
+def must_say(fault: Injected, moment: Moment) -> bool:
+    """Whether a site must say something about a fault, however little harm it does."""
+    if fault is Injected.RPC_SWALLOWS:
+        return moment in (Moment.TRAINING, Moment.MERGING)  # else it may have nothing left to send
+    return fault in (Injected.RPC_STALLS, Injected.RPC_DROPS, Injected.RPC_DOWN, Injected.RPC_STALE)
 
 
 def limit_files(pid: int, size: int) -> None:

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -70,7 +70,6 @@ class _Connection:
     caller: str
     called: str
     writers: list[asyncio.StreamWriter]
-    passed: dict[str, int] = field(default_factory=dict)
 
     def reset(self) -> None:
         for writer in self.writers:
@@ -87,6 +86,7 @@ class Links:
         self._changed = asyncio.Event()
         self._connections: set[_Connection] = set()
         self._listens: dict[str, int] = {}
+        self._passed: dict[str, int] = {}
 
     def add(self, site: str) -> tuple[int, int]:
         """Make a site's relay; gives the port to listen on, and the one to announce."""
@@ -101,8 +101,8 @@ class Links:
 
         async def change() -> None:
             self._rule = rule
+            self._passed.clear()
             for connection in list(self._connections):
-                connection.passed.clear()
                 if self._refused(connection.caller, connection.called):
                     connection.reset()
             self._changed.set()
@@ -148,8 +148,11 @@ class Links:
             if rule.site in (source, to):
                 await asyncio.sleep(rule.delay)
             if rule.site == source and rule.cut_after is not None:
-                passed = connection.passed[source] = connection.passed.get(source, 0) + len(data)
-                if passed > rule.cut_after:
+                before = self._passed.get(to, 0)
+                self._passed[to] = before + len(data)
+                if before <= rule.cut_after < self._passed[to]:  # once on the way to each site
+                    writer.write(data[: rule.cut_after - before])
+                    await writer.drain()
                     connection.reset()
                     return
             writer.write(data)
