@@ -209,7 +209,14 @@ class EventStream:
 
     def _logs_of(self, header: Mapping[str, Any]) -> list[Event]:
         # Asked by hash, a node that lacks the block says so, where by number it might answer with no logs.
-        logs = self._call("eth_getLogs", {"blockHash": header["hash"], "address": self._addresses})
+        try:
+            logs = self._call("eth_getLogs", {"blockHash": header["hash"], "address": self._addresses})
+        except RpcRefused as refusal:
+            raise RpcRefused(
+                refusal.number,
+                f"{refusal.message}: it has no logs for block {int(header['number'], 16)} by the hash that it gave",
+                refusal.data,
+            ) from refusal
         return [self._ledger.decode(log, int(header["timestamp"], 16)) for log in logs]
 
     def _check_chain(self, head: int) -> None:

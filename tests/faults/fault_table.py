@@ -1,15 +1,17 @@
 """Each fault in each phase of a round, one after the other in one long study: what came of it, and how soon.
 
-    python -m tests.faults.fault_table [--write FILE]
+    python -m tests.faults.fault_table [FILE]    # all cells; FILE gets the page with the table
 
 Every cell is one round. The gatekeeper holds the sites until the phase is reached, the fault is injected, the sites
 are let go, and the round must become final while the fault is there; then it is healed, and the site must be back.
+The first site reaches its Ethereum node over TLS, with credentials.
 """
 
 import json
 import os
 import re
 import resource
+import secrets
 import signal
 import subprocess
 import sys
@@ -35,11 +37,13 @@ from tests.faults.gatekeeper import Gatekeeper
 from tests.faults.links import Background, Links, Rule
 from tests.faults.swarm_rig import Rig, swarm
 from tests.ledger.faulty_endpoint import FaultyEndpoint, RpcFault
+from tests.ledger.tls import make_tls
 
 SITES = [f"site-{number}" for number in range(1, 5)]
 HELD_SITE = Path(__file__).with_name("held_site.py")
 LIMITS = {"collect_seconds": 20, "grace_seconds": 2, "merge_seconds": 4, "review_seconds": 6, "retention_rounds": 2}
 SITE_SETTINGS = {"poll_seconds": 0.05, "rpc_seconds": 1.0, "rpc_head_seconds": 5.0}
+SECRET = secrets.token_urlsafe()
 TRIES = 3
 SPARE_ROUNDS = 6
 
@@ -136,9 +140,9 @@ class PipedSite(SiteProcess):
         threading.Thread(target=self._write_down, args=(self.process,), daemon=True).start()
 
     def _write_down(self, process: "subprocess.Popen[bytes]") -> None:
-        with self.log.open("ab", buffering=0) as log:
-            while process.stderr is not None and (line := process.stderr.readline()):
-                log.write(line)
+        if process.stderr is not None:
+            with process.stderr as lines, self.log.open("ab", buffering=0) as log:
+                log.writelines(lines)
 
 
 @dataclass
@@ -391,6 +395,9 @@ def bench(folder: Path, rounds: int) -> Iterator[Bench]:
         stack.callback(background.close)
         endpoints: dict[str, FaultyEndpoint] = {}
         rigs: list[Rig] = []
+        tls, credentials = make_tls(folder), folder / "credentials"
+        credentials.touch(0o600)
+        credentials.write_text(f"Bearer {SECRET}")
 
         def pid_of(name: str) -> int | None:
             process = rigs[0].site(name).process if rigs else None
@@ -402,11 +409,13 @@ def bench(folder: Path, rounds: int) -> Iterator[Bench]:
         def settings(devnet: Devnet) -> Mapping[str, Mapping[str, Any]]:
             made = {}
             for name in SITES:
-                endpoints[name] = stack.enter_context(FaultyEndpoint(devnet.ipc))
+                guarded = {"tls": tls.server, "wants": f"Bearer {SECRET}"} if name == SITES[0] else {}
+                endpoints[name] = stack.enter_context(FaultyEndpoint(devnet.ipc, **guarded))
+                one = {"url": endpoints[name].url, "ca_file": str(tls.ca_file), "credentials_file": str(credentials)}
                 listen, relay = links.add(name)
                 made[name] = {
                     **SITE_SETTINGS,
-                    "rpc": endpoints[name].url,
+                    "rpc": [one] if guarded else endpoints[name].url,
                     "listen": f"/ip4/127.0.0.1/tcp/{listen}",
                     "announce": [f"/ip4/127.0.0.1/tcp/{relay}"],
                 }
@@ -440,6 +449,8 @@ def run(folder: Path, cells: list[Cell], tell: Any = lambda outcome: None) -> li
         made.gate.let(trains_to=rounds)
         made.rig.until_finished()
         made.rig.check_models(SITES)
+        assert made.endpoints[SITES[0]].authorizations == {f"Bearer {SECRET}"}
+        assert not any(SECRET in site.log.read_text() for site in made.rig.cluster.sites)
         return made.outcomes
 
 
@@ -451,17 +462,53 @@ def as_row(one: Outcome) -> str:
     return f"| {' | '.join(cells)} | {one.waited_for} | {one.said or '-'} |"
 
 
+PAGE = """\
+# What faults do to a round
+
+Made by `make faults`: {cells} cells in {minutes:.0f} minutes. Four sites in real processes train one study of {rounds}
+rounds; every cell is one of its rounds. A test holds the sites until the phase is reached, lets one fault strike one
+site, and lets all go on. The fault stays until the round is final, and is healed then. What is checked in each cell:
+
+* the round became final once, with a model of committed inputs, from `min_sites` (3) at least;
+* nobody committed twice in one attempt;
+* whatever the round waited for had a deadline on the ledger and a sentence;
+* a site whose Ethereum node failed said so in its log;
+* the site that was struck took part in the next round, without a hand on it but that which healed the fault (a killed
+  process is started again, as systemd does).
+
+At the end of the study all four sites have the same final model, byte for byte, and it is the one that a computation
+without a network makes of the inputs that the ledger names. That would not be so if one round had merged wrongly.
+
+* **s to final**: from the fault to the round's finality, while the fault lasts. The study's limits are 2 s of grace for
+  late commits, 4 s to merge and 6 s to review; a round that loses its leader costs one of them.
+* **s until back**: from healing until the site is ready for the next round; 0 where it had been all along.
+* **Waits for**: what `swarm-node status` says at any other site, here what it said for the longest.
+* **Log**: the first warning or error after the fault; of the site that was struck where it has one.
+* Sites commit after the round before is final here, as they do when training takes long.
+* A disk is full where each write of a process fails (by a limit on the size of its files).
+* "Nothing arrives, all leaves": the others see the site, and it doesn't see them.
+
+{table}
+"""
+
+
 HEAD = """\
-| fault | phase | on the ledger | s to final | s until back | what `status` said the round waits for | what a log said |
+| fault | phase | on the ledger | s to final | s until back | waits for | log |
 |---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
     begun = time.monotonic()
+    cells = all_cells()
     print(HEAD)
     with tempfile.TemporaryDirectory(prefix="faults") as folder:
-        outcomes = run(Path(folder), all_cells(), lambda outcome: print(as_row(outcome), flush=True))
-    print(f"{len(outcomes)} cells in {time.monotonic() - begun:.0f} s")
+        outcomes = run(Path(folder), cells, lambda outcome: print(as_row(outcome), flush=True))
+    minutes = (time.monotonic() - begun) / 60
+    print(f"{len(outcomes)} cells in {minutes:.1f} minutes")
+    if len(sys.argv) > 1:
+        table = "\n".join([HEAD, *map(as_row, outcomes)])
+        page = PAGE.format(cells=len(outcomes), minutes=minutes, rounds=len(cells) + SPARE_ROUNDS, table=table)
+        Path(sys.argv[1]).write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

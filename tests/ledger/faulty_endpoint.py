@@ -35,13 +35,25 @@ class RpcFault(Enum):
 class FaultyEndpoint:
     """Serves HTTP on a port of this machine, which stays the same; a context manager."""
 
-    def __init__(self, real: str, *, delay: float = 1.0, another: str | None = None, tls: ssl.SSLContext | None = None):
-        """Put an endpoint before the node at `real`; `another` is the node of another history."""
+    def __init__(
+        self,
+        real: str,
+        *,
+        delay: float = 1.0,
+        another: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        wants: str | None = None,
+    ) -> None:
+        """Put an endpoint before the node at `real`.
+
+        `another` is the node of another history; `wants` is the Authorization header without which it answers 401.
+        """
         self.asked: Counter[str] = Counter()
         self.authorizations: set[str] = set()
         self._real = connect(real)
         self._another = connect(another) if another is not None else None
         self._delay = delay
+        self.wants = wants
         self._tls = tls
         self._fault: RpcFault | None = None
         self._frozen_at = 0
@@ -185,12 +197,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         endpoint = self.server.endpoint
-        endpoint.authorizations.add(self.headers.get("Authorization", ""))
-        body = endpoint.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        authorization = self.headers.get("Authorization", "")
+        endpoint.authorizations.add(authorization)
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        allowed = endpoint.wants in (None, authorization)
+        body = endpoint.answer(request) if allowed else b"no"
         if body is None:
             self.close_connection = True
             return
-        self.send_response_only(200)
+        self.send_response_only(200 if allowed else 401)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
