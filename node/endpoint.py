@@ -3,6 +3,7 @@
 import re
 import ssl
 import stat
+import time
 from pathlib import Path
 
 from ledger import rpc
@@ -10,6 +11,7 @@ from ledger.client import Ledger
 from ledger.failover import Endpoints
 from ledger.rpc import NodeRpc
 from ledger.transport import basic
+from ledger.types import Block
 from node import log
 from node.config import NodeConfig, RpcEndpoint
 from node.errors import ConfigurationError
@@ -76,6 +78,17 @@ def check_kind(client_version: str, config: NodeConfig) -> None:
             "this is a development chain: one party's machine, which can rewrite its history. "
             "Set dev = true in config.toml to run on it all the same"
         )
+
+
+def behind(tip: Block | None, config: NodeConfig) -> str:
+    """Say in a sentence that the newest block is too old, by this machine's clock; empty where it is not."""
+    age = time.time() - tip.timestamp if tip is not None else 0.0
+    if age < config.rpc_head_seconds:
+        return ""
+    return (
+        f"its newest block is {age:.0f} s old by this machine's clock: the chain's node is behind, the chain stands "
+        "still, or the clock is wrong"
+    )
 
 
 def is_development_chain(client_version: str) -> bool:

@@ -9,7 +9,7 @@ import trio
 
 from ledger.state import StudyState
 from ledger.types import Terms
-from node import policy
+from node import endpoint, policy
 from node.errors import OperatorError, StudyRefused
 from node.operator.desk import Desk, open_desk, signer
 from node.operator.inspection import differences, in_words
@@ -82,7 +82,11 @@ def overview(desk: Desk) -> dict[str, Any]:
         "address": desk.address,
         "member": desk.address in desk.consortium.members,
         "node_running": desk.folder.is_locked(),
-        "chain": {"id": desk.ledger.deployment.chain_id, "block": desk.stream.cursor.block},
+        "chain": {
+            "id": desk.ledger.deployment.chain_id,
+            "block": desk.stream.cursor.block,
+            "trouble": endpoint.behind(desk.stream.tip, desk.config),
+        },
         **listing(desk),
     }
 

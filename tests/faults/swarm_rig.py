@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,18 +120,19 @@ def swarm(
     commands: Mapping[str, Sequence[str]] | None = None,
     configs: Mapping[str, Mapping[str, Any]] | Callable[[Devnet], Mapping[str, Mapping[str, Any]]] | None = None,
     process: type[SiteProcess] = SiteProcess,
+    chain: Callable[[Path], AbstractContextManager[Any]] = Devnet.start,
     min_sites: int = 3,
     **limits: int,
 ) -> Iterator[Rig]:
     """Start a swarm; `options` are given to each site's process by name, `command` replaces `swarm-node run`.
 
     `commands` and `configs` are for some sites only, by name: another program, and settings of their configuration,
-    which may depend on the devnet. `process` is how sites are started.
+    which may depend on the devnet. `process` is how sites are started, `chain` another chain than the devnet.
     `limits` are time limits of the study's rounds, in seconds, and how many rounds updates are retained.
     """
     spec = specification(rounds, min_sites, **limits)
     with ExitStack() as stack:
-        devnet = stack.enter_context(Devnet.start(folder / "chain"))
+        devnet = stack.enter_context(chain(folder / "chain"))
         names = [f"site-{index + 1}" for index in range(sites)]
         settings = (configs(devnet) if callable(configs) else configs) or {}
         plans = [SitePlan(name, source(index, sites), settings.get(name)) for index, name in enumerate(names)]
