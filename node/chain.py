@@ -67,6 +67,7 @@ class Chain:
         self._changed = trio.Event()
         self._poke = trio.Event()
         self._polled = trio.Event()
+        self._recovery = trio.Event()
         self._tip = Block(-1, bytes(32), 0)
         self._head_time = -math.inf
         self._head_seen = 0.0
@@ -144,6 +145,8 @@ class Chain:
         elif self.trouble:
             self._log.info("rpc_well_again", block=self._tip.number, after=self.trouble)
             self.trouble = self._noted = ""
+            self._recovery.set()
+            self._recovery = trio.Event()
 
     def _behind(self) -> str:
         """Say how the node is behind the chain, as far as one can tell from here; empty where it is not."""
@@ -163,6 +166,10 @@ class Chain:
         """Await the next event, or that chain time, whichever comes first."""
         with trio.move_on_after(math.inf if until is None else max(0.0, until - self.now())):
             await self.changed()
+
+    async def recovered(self) -> None:
+        """Await that the chain's node is well again the next time after some trouble."""
+        await self._recovery.wait()
 
     async def submit(self, send: Callable[[], Receipt]) -> Receipt:
         """Send a transaction in a thread and return once its block's events are folded in.

@@ -112,8 +112,10 @@ async def test_a_node_that_cannot_be_asked_is_asked_again_later_and_later(troubl
         assert pauses[-1] == MAX_BACKOFF
         stream.trouble = None
         stream.admit("ada")
-        await chain.changed()
+        with trio.fail_after(2 * MAX_BACKOFF):
+            await chain.recovered()
         assert chain.reachable
+        assert "ada" in chain.consortium.members
 
 
 async def test_a_write_that_waits_survives_an_outage() -> None:
