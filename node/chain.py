@@ -9,7 +9,7 @@ from ledger.calls import Receipt
 from ledger.client import Ledger
 from ledger.errors import ChainMismatch, EventInvalid, RpcDistrusted, RpcError
 from ledger.state import ConsortiumState, LedgerState, StudyState
-from ledger.stream import EventStream
+from ledger.stream import Cursor, EventStream
 from ledger.types import Block
 from node import log
 from node.network.port import Started
@@ -59,6 +59,7 @@ class Chain:
         self.trouble = ""
         self._noted = ""
         self._contradicts = False
+        self.rpc_errors = 0
         self._stream = stream
         self._poll_seconds = poll_seconds
         self._head_seconds = head_seconds
@@ -94,6 +95,14 @@ class Chain:
         """The number of that block."""
         return self._tip.number
 
+    def snapshot(self) -> tuple[LedgerState, Cursor | None]:
+        """What the ledger said so far, and how far that is: from there another reader can go on."""
+        return self._state, Cursor(self._tip.number, self._tip.hash) if self._tip.number >= 0 else None
+
+    def head_age(self) -> float:
+        """Seconds since the newest block was first seen, by this machine's clock."""
+        return trio.current_time() - self._head_seen
+
     def now(self) -> float:
         """Chain time in seconds."""
         return self._head_time + trio.current_time() - self._head_seen
@@ -114,6 +123,7 @@ class Chain:
                 await self._poll()
             except RpcError as error:
                 self.reachable = False
+                self.rpc_errors += 1
                 self._note("rpc_unreachable", str(error))
             except (ChainMismatch, EventInvalid) as error:
                 self._contradicts = True

@@ -182,6 +182,8 @@ def status(home: Path, as_json: bool) -> None:
         click.echo(f"{data['name']} ({data['address']}): its node {running}; {member} of the consortium")
         trouble = f"; {data['chain']['trouble']}" if data["chain"]["trouble"] else ""
         click.echo(f"chain {data['chain']['id']}, block {data['chain']['block']}{trouble}")
+        if data["paused"] is not None:
+            tables.pausing(data["paused"])
         for one in data["studies"]:
             tables.standing(one)
 

@@ -26,6 +26,8 @@ ONLY_IN = {
     "safetensors": ("swarm",),
     "matplotlib": ("node",),
     "pyarrow": ("swarm.data",),
+    "jwt": ("node.api",),
+    "prometheus_client": ("node.api",),
     "PIL": ("swarm.data",),
 }
 
@@ -50,6 +52,7 @@ BROUGHT_BY = {
     "hexbytes": "web3",
     "multiaddr": "libp2p",
     "PIL": "pillow",
+    "jwt": "pyjwt",
     "requests": "web3",
     "rlp": "web3",
     "sklearn": "scikit_learn",
@@ -141,7 +144,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("node.cli", {"torch", "sklearn", "matplotlib"}),
+        ("node.cli", {"torch", "sklearn", "matplotlib", "fastapi", "uvicorn"}),
         ("ledger", {"torch", "libp2p", "sklearn", "matplotlib"}),
         ("swarm.data", {"torch", "sklearn", "pyarrow", "PIL"}),
         ("swarm.spec", {"torch", "trio", "web3", "libp2p"}),
