@@ -28,7 +28,7 @@ class Gatekeeper:
         self._held: frozenset[tuple[str, str]] = frozenset()
         self._changed = asyncio.Event()
         self._background = background
-        background.do(asyncio.start_unix_server(self._serve, str(path)))
+        background.serve(asyncio.start_unix_server(self._serve, str(path)))
 
     def let(self, *, trains_to: int, held: frozenset[tuple[str, str]] = frozenset()) -> None:
         """Let sites train up to this round; `held` are (site, action) that must wait."""

@@ -32,6 +32,7 @@ class Background:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._servers: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -39,12 +40,19 @@ class Background:
         """Await something there, from any other thread."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
+    def serve(self, start: Coroutine[Any, Any, asyncio.Server]) -> None:
+        """Start a server there, until the end."""
+        self._servers.append(self.do(start))
+
     def close(self) -> None:
         async def end() -> None:
+            for server in self._servers:
+                server.close()
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.get_running_loop().shutdown_default_executor()
 
         self.do(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -91,7 +99,7 @@ class Links:
     def add(self, site: str) -> tuple[int, int]:
         """Make a site's relay; gives the port to listen on, and the one to announce."""
         self._listens[site], relay = free_port(), free_port()
-        self._background.do(
+        self._background.serve(
             asyncio.start_server(lambda reader, writer: self._relay(site, reader, writer), "127.0.0.1", relay)
         )
         return self._listens[site], relay
