@@ -82,9 +82,15 @@ class Inputs:
 
         What had come by then is kept.
         """
-        if not self._insisted[blob]:
-            with trio.CancelScope() as self._early[blob]:
+        if blob in self._insisted:
+            return Exclusion.UNREACHABLE
+        with trio.CancelScope() as scope:
+            self._early[blob] = scope
+            try:
                 return await self.fetch(blob, round_number, [owner])
+            finally:
+                if self._early.get(blob) is scope:
+                    del self._early[blob]
         return Exclusion.UNREACHABLE
 
     @contextmanager
@@ -96,6 +102,8 @@ class Inputs:
             yield
         finally:
             self._insisted[blob] -= 1
+            if not self._insisted[blob]:
+                del self._insisted[blob]
 
     async def drop_damaged(self, blobs: Iterable[bytes]) -> bool:
         """Hash again what is here of these blobs and delete what the disk has damaged; say whether anything was."""
@@ -109,8 +117,6 @@ class Inputs:
     def forget(self, blob: bytes) -> None:
         """Delete a blob, and what was found about it."""
         self._store.delete(blob)
-        self._early.pop(blob, None)
-        self._insisted.pop(blob, None)
         for statistics in (True, False):
             self._findings.pop((blob, statistics), None)
 

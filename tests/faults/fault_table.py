@@ -487,7 +487,8 @@ At the end of the study all four sites have the same final model, byte for byte,
 without a network makes of the inputs that the ledger names. That would not be so if one round had merged wrongly.
 
 * **s to final**: from the fault to the round's finality, while the fault lasts. The study's limits are 2 s of grace for
-  late commits, 4 s to merge and 6 s to review; a round that loses its leader costs one of them.
+  late commits, 4 s to merge and 6 s to review; a round that loses its leader costs one of them, or more on a machine
+  as busy as this one was.
 * **s until back**: from healing until the site is ready for the next round; 0 where it had been all along.
 * **Waits for**: what `swarm-node status` says at any other site, here what it said for the longest.
 * **Log**: the first warning or error after the fault; of the site that was struck where it has one.
