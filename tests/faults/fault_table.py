@@ -221,7 +221,7 @@ class Bench:
                 return first
             case Moment.MERGING:
                 self._let(number, "Publish", SITES)
-                self._until(lambda: bool(self.gate.who("Publish", number)), number)
+                self._until(lambda: self._about_to_publish(number), number)
             case _:
                 self._let(number, "Verify", SITES)
                 self._until(lambda: self._all_about_to_verify(number), number)
@@ -230,6 +230,9 @@ class Bench:
         if fault in FOLLOWERS or (fault not in LEADERS and moment is not Moment.MERGING):
             return follower
         return leads or follower
+
+    def _about_to_publish(self, number: int) -> bool:
+        return self.rig.study.phase is Phase.MERGING and bool(self.gate.who("Publish", number))
 
     def _all_about_to_verify(self, number: int) -> bool:
         """Whether all who committed are, but the leader, who knows what he published."""
