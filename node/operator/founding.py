@@ -51,7 +51,7 @@ def init_site(new: NewSite) -> dict[str, Any]:
     me = identity.create(folder.keystore, password, scrypt_rounds=new.scrypt_rounds)
     if deployment is not None:
         deployment.save(folder.deployment)
-    write_atomically(folder.config, configuration.render(config))
+    write_atomically(folder.config, configuration.render(config), mode=0o600)  # an address may hold a password
     return {
         "home": str(folder.home),
         "name": config.name,
