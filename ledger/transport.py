@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, unquote
 from ledger.errors import RpcUnreachable
 
 _READ_BYTES = 1 << 16
+_CONNECT_SECONDS = 10.0
+_CUT_OPTIONS = {"TCP_USER_TIMEOUT": 10_000, "TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2}
 
 
 class _Socketed(Protocol):
@@ -57,11 +59,9 @@ class _Pool(Generic[_Connection]):
         if connection is not None:
             try:
                 return self._ask(connection, ask)
-            except TimeoutError as error:
-                raise self._unreachable(error) from error
             except (OSError, HTTPException) as error:
-                self._drop_idle()  # they are as old as this one, and the node has closed it
-                if not again:
+                self._drop_idle()  # they are as old as this one, and the node has closed it, or the way to it is cut
+                if not again or _is_slow(error):
                     raise self._unreachable(error) from error
         try:
             connection = self._fresh()
@@ -141,6 +141,23 @@ def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate isn't trusted ({error.verify_message}); is the CA's certificate in ca_file?"
     return f"{error or type(error).__name__}; is it running?"
+
+
+def _is_slow(error: Exception) -> bool:
+    """Whether the node took too long, where the connection itself may be well."""
+    return isinstance(error, TimeoutError) and error.errno is None
+
+
+def _notice_cuts(connection: socket.socket) -> None:
+    """Have the kernel end a connection whose other end acknowledges nothing: the next call goes by another one.
+
+    Else a call waits for its whole time-out where a cable was cut or this machine's address has changed, and after a
+    long cut as long again, since TCP asks ever more rarely.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _CUT_OPTIONS.items():
+        if hasattr(socket, name):  # Linux has all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _hang_up(connection: _Socketed) -> None:
@@ -259,14 +276,17 @@ class HttpTransport:
 
     def _connect(self) -> HTTPConnection:
         connection: HTTPConnection
+        patience = min(self._timeout, _CONNECT_SECONDS)
         if self._scheme == "https":
             if self._context is None:
                 self._context = ssl.create_default_context()
-            connection = HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._context)
+            connection = HTTPSConnection(self._host, self._port, timeout=patience, context=self._context)
         else:
-            connection = HTTPConnection(self._host, self._port, timeout=self._timeout)
+            connection = HTTPConnection(self._host, self._port, timeout=patience)
         connection.connect()
+        connection.sock.settimeout(self._timeout)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _notice_cuts(connection.sock)
         return connection
 
     def _ask(self, connection: HTTPConnection, request: bytes) -> bytes:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from node.errors import ConfigurationError
+from node.network.relay.limits import RelayLimits, UseRelays
 
 MAX_CONFIG_BYTES = 64 * 1024
 API_LISTEN = "127.0.0.1:8630"
@@ -51,6 +52,29 @@ class RpcEndpoint(BaseModel):
     ca_file: Path | None = Field(
         default=None, description="Certificates (PEM) that this node's TLS is held against, instead of the system's."
     )
+
+
+class RelaySettings(BaseModel):
+    """Connections between members that can't reach each other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offer: bool = Field(default=False, description="Carry such connections, if this site can be dialled by all.")
+    use: UseRelays = Field(
+        default=UseRelays.AUTO,
+        description="Have others carry this site's: auto (where a member can't dial it), always or never.",
+    )
+    max_circuits: int = Field(default=256, ge=1, le=4096, description="Connections to carry at once.")
+    max_gib: int = Field(default=16, ge=1, le=4096, description="GiB that one of them may carry each way.")
+    max_hours: float = Field(default=6.0, gt=0, le=168, description="Hours after which one is closed.")
+
+    def limits(self) -> RelayLimits | None:
+        """What this site carries for others; None where it carries nothing."""
+        if not self.offer:
+            return None
+        return RelayLimits(
+            circuits=self.max_circuits, circuit_bytes=self.max_gib << 30, circuit_seconds=self.max_hours * 3600
+        )
 
 
 class ApiConfig(BaseModel):
@@ -119,6 +143,7 @@ class NodeConfig(BaseModel):
     announce: list[str] = Field(
         default=[], max_length=8, description="Multiaddrs to publish instead of the listening ones."
     )
+    relay: RelaySettings = Field(default=RelaySettings(), description="Sites behind routers, and who helps them.")
     password_file: Path | None = Field(
         default=None, description="File with the keystore's password; else $SWARM_PASSWORD."
     )

@@ -29,6 +29,8 @@ from node.version import SOFTWARE
 from swarm.folder_store import FolderStore
 
 RETRY_SECONDS = 5.0
+ADDRESS_SECONDS = 5.0
+"""How often a site looks whether its machine's addresses have changed."""
 LOOK_SECONDS = 0.5
 
 
@@ -89,6 +91,8 @@ async def _take_part(
         announce=config.announce,
         may_serve=participation.may_serve,
         on_fault=partial(_note_fault, logger, tally),
+        relay=config.relay.limits(),
+        use_relays=config.relay.use,
     )
     network.set_members(_dialable(chain))
     await nursery.start(network.run)
@@ -99,6 +103,7 @@ async def _take_part(
         live = LiveSite(folder, config, me, chain, network, store, tally, nursery.cancel_scope.cancel)
         await nursery.start(serve_api, live, config.api)
     await _publish_addresses(chain, me.address, network.addresses())
+    nursery.start_soon(_follow_addresses, chain, network)
     logger.info("site_started", address=me.address, addresses=network.addresses(), block=chain.block)
     await participation.run(network)
 
@@ -158,6 +163,15 @@ async def _publish_addresses(chain: Chain, address: str, addresses: list[str]) -
             await trio.sleep(RETRY_SECONDS)
         else:
             log.get().info("addresses_published", addresses=addresses)
+
+
+async def _follow_addresses(chain: Chain, network: Network) -> None:
+    """Publish again when this machine's addresses change; not while it has none to be dialled at."""
+    while True:
+        await trio.sleep(ADDRESS_SECONDS)
+        addresses = network.addresses()
+        if not any(nowhere in address for address in addresses for nowhere in ("/ip4/0.0.0.0/", "/ip6/::/")):
+            await _publish_addresses(chain, network.address, addresses)
 
 
 def _note_fault(logger: log.Logger, tally: Tally, fault: PeerFault) -> None:

@@ -1,12 +1,13 @@
 """A stream of frames over a libp2p stream."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 from libp2p.abc import INetConn, INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
-from libp2p.protocol_muxer.exceptions import MultiselectClientError
+from libp2p.protocol_muxer.exceptions import MultiselectClientError, ProtocolNotSupportedError
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 
 from node.network.frames import HEADER, FrameType, MalformedFrame
@@ -22,6 +23,10 @@ Count = Callable[[int, int], None]
 
 class ChannelClosed(Exception):
     """The stream or its connection has ended."""
+
+
+class ProtocolUnknown(ChannelClosed):
+    """The peer doesn't speak the protocol: another version, or not this software."""
 
 
 class Channel:
@@ -83,6 +88,11 @@ class Channel:
         self._count(0, len(data))
         return data
 
+    async def drained(self, at_most: float) -> None:
+        """Wait for the other side to hang up, so that what was sent last arrives before a reset does."""
+        with trio.move_on_after(at_most), suppress(BaseLibp2pError):
+            await self._stream.read(1)
+
     async def abort(self) -> None:
         """Reset the stream."""
         with trio.CancelScope(shield=True):
@@ -93,19 +103,29 @@ class Channel:
         self._stream.conn.cut()
 
 
-async def open_channel(connection: INetConn, protocol: str, count: Count) -> Channel:
-    """Open a stream and agree on its protocol; raises ChannelClosed."""
+async def open_stream(connection: INetConn, protocol: str) -> INetStream:
+    """Open a stream and agree on its protocol; raises ChannelClosed, and ProtocolUnknown where the peer has it not."""
     try:
         stream = await connection.new_stream()
     except BaseLibp2pError as error:
         raise ChannelClosed("the connection has ended") from error
-    channel = Channel(stream, count)
+    agreed = False
     try:
-        await MultiselectClient().select_one_of([TProtocol(protocol)], BoundedCommunicator(stream))
+        client, communicator = MultiselectClient(), BoundedCommunicator(stream)
+        await client.handshake(communicator)
+        await client.try_select(communicator, TProtocol(protocol))
+        agreed = True
+    except ProtocolNotSupportedError:
+        raise ProtocolUnknown(f"the peer doesn't speak {protocol}") from None
     except MultiselectClientError as error:
-        await channel.abort()
-        raise ChannelClosed(f"the peer doesn't speak {protocol}") from error
-    except BaseException:
-        await channel.abort()
-        raise
-    return channel
+        raise ChannelClosed(f"no agreement on {protocol}: the stream has ended") from error
+    finally:
+        if not agreed:
+            with trio.CancelScope(shield=True):
+                await stream.reset()
+    return stream
+
+
+async def open_channel(connection: INetConn, protocol: str, count: Count) -> Channel:
+    """A stream of frames of a protocol; raises as `open_stream` does."""
+    return Channel(await open_stream(connection, protocol), count)

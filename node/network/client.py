@@ -80,6 +80,16 @@ class Client:
             self._end(_lost("disconnected"))
             self.ended.set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self._waiting
+
+    def retire(self) -> None:
+        """End the channel from this side."""
+        self._end(_lost("moved to a better connection"))
+        self._watch.cancel()
+
     async def hello(self, mine: Hello) -> Hello:
         """Say hello; gives the other side's."""
         answer = await self._ask(encode_hello(mine), FrameType.HELLO, HELLO_BYTES)

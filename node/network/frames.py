@@ -2,13 +2,17 @@
 
     asker                            server
     Hello                        ->
-                                 <-  Hello, or Refused and the end
+                                 <-  Hello, and the end where the two don't agree
     Describe(blob)               ->
                                  <-  Described(manifest, the vector where it is small), or Refused
     Chunk(blob, index)           ->
                                  <-  Data, or Refused
     Ask(kind, payload)           ->
                                  <-  Answer, or Refused
+
+A Hello begins with the protocol that its sender speaks and the oldest that it understands. No later version may change
+that, nor the fields that follow it today, so that any two versions can tell each other what they run; a later version
+may add bytes at the end, which an earlier one doesn't read.
 
 A stream carries the requests of the side that opened it, and their answers in order; several may be under way.
 """
@@ -21,14 +25,16 @@ from node.network.port import MAX_REQUEST_BYTES, FaultKind, Hello
 from swarm.manifest import MAX_MANIFEST_BYTES
 
 HEADER = struct.Struct("!IB")
-HELLO_BYTES = 128  # the largest body of a Hello
+HELLO_BYTES = 256  # the largest body of a Hello
+SOFTWARE_BYTES = 100
 ASK_BYTES = MAX_REQUEST_BYTES + 256  # the largest body of a request on the control stream
 BLOB_REQUEST_BYTES = 36  # the largest body of a request on the blob stream
 INLINE_BYTES = 1 << 16  # a vector of at most this size comes with its manifest
 DESCRIBED_BYTES = 5 + MAX_MANIFEST_BYTES + INLINE_BYTES
 REFUSED_BYTES = 512
 
-_HELLO = struct.Struct("!Q20s")
+_HELLO = struct.Struct("!HHQ20sBB")
+_RELAYS = 1  # a flag in the hello
 _CHUNK = struct.Struct("!32sI")
 _DESCRIBED = struct.Struct("!?I")
 _REASONS = (FaultKind.REFUSED, FaultKind.MISSING, FaultKind.MALFORMED, FaultKind.MISMATCH)
@@ -65,21 +71,28 @@ def frame(kind: FrameType, *body: bytes | memoryview, size: int = 0) -> bytes:
 
 
 def encode_hello(hello: Hello) -> bytes:
-    """A Hello frame; raises ValueError where the chain, the contract or the software name isn't one."""
+    """A Hello frame; raises ValueError where a version, the chain, the contract or the software name isn't one."""
     contract = bytes.fromhex(hello.contract.removeprefix("0x"))
     software = hello.software.encode()
-    fits = len(contract) == 20 and 0 <= hello.chain_id < 1 << 64 and len(software) <= HELLO_BYTES - _HELLO.size
-    if not fits or not hello.software.isprintable():
+    versions = 0 <= hello.oldest <= hello.protocol < 1 << 16
+    fits = len(contract) == 20 and 0 <= hello.chain_id < 1 << 64 and len(software) <= SOFTWARE_BYTES
+    if not versions or not fits or not hello.software.isprintable():
         raise ValueError(f"{hello} can't be said to a peer")
-    return frame(FrameType.HELLO, _HELLO.pack(hello.chain_id, contract), software)
+    flags = _RELAYS if hello.relays else 0
+    fields = (hello.protocol, hello.oldest, hello.chain_id, contract, flags, len(software))
+    return frame(FrameType.HELLO, _HELLO.pack(*fields), software)
 
 
 def decode_hello(body: bytes | memoryview) -> Hello:
-    """What `encode_hello` wrote; the contract in lower case."""
+    """What `encode_hello` wrote; the contract in lower case, and without what a later version has added."""
     if len(body) < _HELLO.size:
         raise MalformedFrame("a hello that is too short")
-    chain_id, contract = _HELLO.unpack_from(body)
-    return Hello(chain_id, "0x" + contract.hex(), _text(body[_HELLO.size :]))
+    protocol, oldest, chain_id, contract, flags, length = _HELLO.unpack_from(body)
+    software = body[_HELLO.size : _HELLO.size + length]
+    if len(software) < length:
+        raise MalformedFrame("a hello that is too short")
+    relays = bool(flags & _RELAYS)
+    return Hello(chain_id, "0x" + contract.hex(), _text(software), protocol, oldest, relays)
 
 
 def encode_refused(kind: FaultKind, sentence: str) -> bytes:

@@ -17,7 +17,7 @@ from libp2p.security.noise.transport import Transport
 
 from node.network.peer_id import address_of
 from node.network.port import Address
-from node.network.tcp import BufferedTcp
+from node.network.tcp import Pipe
 
 MAX_CONNECTIONS_PER_MEMBER = 4
 
@@ -27,7 +27,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._members: frozenset[Address] = frozenset()
-        self._live: defaultdict[Address, WeakSet[BufferedTcp]] = defaultdict(WeakSet)
+        self._live: defaultdict[Address, WeakSet[Pipe]] = defaultdict(WeakSet)
 
     def set_members(self, members: Iterable[Address]) -> set[Address]:
         """Replace the list and cut off whoever is no longer on it; gives those."""
@@ -37,7 +37,7 @@ class Gate:
             self.cut(address)
         return set(gone)
 
-    def admit(self, peer: ID, tcp: BufferedTcp) -> None:
+    def admit(self, peer: ID, pipe: Pipe) -> None:
         """Let a proven key in; raises HandshakeFailure where it isn't a member's.
 
         A member that comes back again and again has lost its earlier connections: the one last heard of longest ago
@@ -50,14 +50,14 @@ class Gate:
         if address not in self._members:
             raise HandshakeFailure(f"{address} is not a member")
         live = sorted((one for one in self._live[address] if one.is_open), key=lambda one: one.heard)
-        for surplus in live[: len(live) + 1 - MAX_CONNECTIONS_PER_MEMBER]:
+        for surplus in live[: max(0, len(live) + 1 - MAX_CONNECTIONS_PER_MEMBER)]:
             surplus.cut()
-        self._live[address].add(tcp)
+        self._live[address].add(pipe)
 
     def cut(self, address: Address) -> None:
         """End every connection of a peer, now."""
-        for tcp in list(self._live.pop(address, ())):
-            tcp.cut()
+        for pipe in list(self._live.pop(address, ())):
+            pipe.cut()
 
 
 class GatedNoise(Transport):  # type: ignore[misc]
@@ -77,11 +77,11 @@ class GatedNoise(Transport):  # type: ignore[misc]
 
     def _admit(self, session: ISecureConn, conn: IRawConnection) -> ISecureConn:
         self._gate.admit(session.get_remote_peer(), conn.stream)
-        session.tcp = conn.stream
+        session.pipe = conn.stream
         return session
 
 
-def tcp_of(session: ISecureConn) -> BufferedTcp:
-    """The TCP connection under a secured one."""
-    tcp: BufferedTcp = session.tcp
-    return tcp
+def pipe_of(session: ISecureConn) -> Pipe:
+    """What carries a secured connection."""
+    pipe: Pipe = session.pipe
+    return pipe

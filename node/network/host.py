@@ -1,42 +1,57 @@
 """The network over libp2p: Noise and yamux over TCP on the site's own key, open to members only."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import trio
-from libp2p.abc import INetStream
-from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.peer.id import ID
-from libp2p.protocol_muxer.exceptions import MultiselectError
-from libp2p.protocol_muxer.multiselect import Multiselect
+from libp2p.abc import INetConn
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
 from node.network import hardening
-from node.network.channel import Channel, ChannelClosed
+from node.network.bell import Bell
+from node.network.dialling import Ways
+from node.network.errands import MAX_ADDRESSES, Errands
 from node.network.errors import ListenFailed, RequestFailed
-from node.network.frames import MalformedFrame, encode_ask, encode_hello
+from node.network.frames import encode_ask, encode_hello
 from node.network.gate import Gate
+from node.network.inbound import Inbound
+from node.network.notes import Notes
 from node.network.peer import Peer
 from node.network.peer_id import address_of, key_pair
-from node.network.port import Address, FaultKind, Handler, Hello, MayServe, OnFault, PeerFault, Started, Traffic
+from node.network.port import (
+    Address,
+    FaultKind,
+    Handler,
+    Hello,
+    MayServe,
+    OnFault,
+    PeerFault,
+    PeerView,
+    Started,
+    Traffic,
+)
 from node.network.pull import Description, Puller, SourceFailed
-from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL, Server
+from node.network.reachability import Reachability
+from node.network.relay.limits import RelayLimits, UseRelays
+from node.network.relay.relaying import Relaying, direct_to
+from node.network.relay.service import Relay
+from node.network.server import Server
 from node.network.swarm import make_swarm
+from node.network.tcp import share_port
 from node.network.tuning import Tuning
+from node.network.whereabouts import Whereabouts
 from swarm.blobs import BlobStore
 from swarm.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
-MAX_STREAMS_PER_PEER = 8
 THREADS = 8  # that read, check and write blobs; of our own, so that a chain that hangs doesn't hold them
-NOTE_SECONDS = 10.0  # in which one kind of fault of one caller is noted once
+ASKED = 3  # members that are asked where another one is
 
 hardening.apply()
 
@@ -55,28 +70,45 @@ class Libp2pNetwork:
         may_serve: MayServe,
         on_fault: OnFault,
         tuning: Tuning,
+        relay: RelayLimits | None,
+        use_relays: UseRelays,
     ) -> None:
-        encode_hello(hello)
+        self._hello = replace(hello, relays=relay is not None)
+        encode_hello(self._hello)
         keys = key_pair(key)
         self._listen_on = [_tcp_address(text) for text in listen]
         self._announced = tuple(announce)
-        self._hello = hello
-        self._note = on_fault
+        self._notes = Notes(on_fault)
         self._tuning = tuning
         self._gate = Gate()
         self._swarm = make_swarm(keys, self._gate, tuning)
-        self._swarm.set_stream_handler(self._on_stream)
-        self._swarm.on_connected = self._on_connected
-        self._address = address_of(self._swarm.get_peer_id())
-        offload = partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(THREADS))
-        self._server = Server(store, hello, may_serve, offload, tuning.stall)
-        self._puller = Puller(store, offload, on_fault)
-        self._protocols = Multiselect({TProtocol(name): None for name in (CONTROL_PROTOCOL, BLOB_PROTOCOL)})
+        self._id = self._swarm.get_peer_id()
+        self._address = address_of(self._id)
         self._peers: dict[Address, Peer] = {}
-        self._streams: Counter[Address] = Counter()
         self._traffic: dict[Address, Traffic] = {}
-        self._noted: dict[tuple[Address, FaultKind], float] = {}
+        self._news = Bell()
         self._nursery: trio.Nursery | None = None
+        offload = partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(THREADS))
+        self._server = Server(store, self._hello, may_serve, offload, tuning.stall)
+        self._puller = Puller(store, offload, self._notes.note)
+        service = Relay(relay, partial(direct_to, self._peers), tuning.connect) if relay is not None else None
+        self.errands = Errands(self._peers, self._swarm, service, self.addresses)
+        self._server.handlers.update(self.errands.handlers())
+        self.reachability = Reachability(self.errands, self._peers, self._own, use_relays, self._news, tuning)
+        self.relaying = Relaying(
+            self._swarm,
+            self._peers,
+            service,
+            lambda: self.reachability.hidden,
+            self.errands.seen_by,
+            self._news,
+            tuning,
+        )
+        self._whereabouts = Whereabouts(self.errands, self._peers, self.addresses, self._news, tuning)
+        self._ways = Ways(self._swarm, tuning, self.relaying.source, self.relaying.places.relays, self.relaying.through)
+        self._inbound = Inbound(self._peers, self._server, self.relaying.handlers(), self._notes, tuning)
+        self._swarm.set_stream_handler(self._inbound.serve)
+        self._swarm.on_connected = self._on_connected
 
     @property
     def address(self) -> Address:
@@ -100,12 +132,9 @@ class Libp2pNetwork:
             raise failure
 
     def addresses(self) -> list[str]:
-        """Multiaddrs at which this site can be dialled; one for each network interface where it listens on all."""
-        suffix = f"/p2p/{self._swarm.get_peer_id()}"
-        if self._announced:
-            return [text if "/p2p/" in text else text + suffix for text in self._announced]
-        bound = [address for listener in self._swarm.listeners.values() for address in listener.get_addrs()]
-        return [f"{one}{suffix}" for address in bound for one in expand_wildcard_address(address)]
+        """Multiaddrs at which this site can be called: its own, and those at relays while it needs them."""
+        relayed = self.relaying.places.addresses()
+        return [*self._own()[: MAX_ADDRESSES - len(relayed)], *relayed]
 
     def set_members(self, members: Mapping[Address, Sequence[str]]) -> None:
         """Replace the access list and the addresses to dial; who is no longer listed is cut off at once."""
@@ -131,6 +160,10 @@ class Libp2pNetwork:
         said = {address: peer.hello for address, peer in self._peers.items()}
         return {address: hello for address, hello in said.items() if hello is not None}
 
+    def peers(self) -> list[PeerView]:
+        """Every other member, reachable or not."""
+        return [self._peers[address].view() for address in sorted(self._peers)]
+
     async def pull(self, blob: bytes, sources: Sequence[Address], *, max_bytes: int) -> Manifest:
         """As `Network.pull`."""
         lines = [_Line(self, address) for address in dict.fromkeys(sources) if address != self._address]
@@ -140,8 +173,8 @@ class Libp2pNetwork:
         """As `Network.request`."""
         encode_ask(kind, payload)
         try:
-            client = await self.peer(address).control()
-            return await client.request(kind, payload)
+            control = await self.peer(address).control()
+            return await control.request(kind, payload)
         except SourceFailed as failure:
             raise RequestFailed(PeerFault(address, failure.kind, failure.detail)) from None
 
@@ -160,6 +193,8 @@ class Libp2pNetwork:
             raise SourceFailed(FaultKind.UNREACHABLE, "it isn't a member")
         return peer
 
+    # -- starting
+
     def _make_peer(self, address: Address) -> Peer:
         def count(sent: int, received: int) -> None:
             before = self._traffic.get(address, Traffic())
@@ -167,12 +202,12 @@ class Libp2pNetwork:
 
         return Peer(
             address,
-            self._swarm,
+            self._ways,
             self._hello,
-            self._tuning,
             dials_first=self._address < address,
             count=count,
-            note=self._note,
+            note=self._notes.note,
+            changed=self._on_changed,
         )
 
     async def _listen(self) -> ListenFailed | None:
@@ -183,59 +218,45 @@ class Libp2pNetwork:
                     f"can't listen on {address}: the port is in use, or the address isn't this machine's. "
                     "Set `listen` to another one, or stop what uses it"
                 )
+        for listener in self._swarm.listeners.values():
+            share_port(listener)
         return None
 
     async def _run_peers(self, task_status: Started) -> None:
         async with trio.open_nursery() as self._nursery:
             for peer in self._peers.values():
                 self._nursery.start_soon(peer.keep)
+            for task in (self.reachability.run, self.relaying.run, self._whereabouts.run):
+                self._nursery.start_soon(task)
             task_status.started()
             await trio.sleep_forever()
 
-    def _on_connected(self, peer_id: ID) -> None:
+    def _own(self) -> list[str]:
+        """Our addresses without those at relays; one for each network interface where we listen on all."""
+        suffix = f"/p2p/{self._id}"
+        if self._announced:
+            return [text if "/p2p/" in text else text + suffix for text in self._announced]
+        bound = [address for listener in self._swarm.listeners.values() for address in listener.get_addrs()]
+        return [f"{one}{suffix}" for address in bound for one in expand_wildcard_address(address)]
+
+    def _on_changed(self, address: Address) -> None:
+        """A member's connection has come, gone, or not come."""
+        self._news.ring()
+        peer = self._peers.get(address)
+        if peer is None or self._nursery is None:
+            return
+        if peer.hello is not None:
+            self._notes.fits(address)
+            self._nursery.start_soon(self._whereabouts.tell, address)
+        else:
+            self._nursery.start_soon(self._whereabouts.seek, address)
+
+    def _on_connected(self, connection: INetConn) -> None:
+        peer_id = connection.muxed_conn.peer_id
         peer = self._peers.get(address_of(peer_id))
         if peer is not None:
             peer.arrived(peer_id)
-
-    async def _on_stream(self, stream: INetStream) -> None:
-        """Serve one inbound stream. What a peer does, or a handler fails at, must never end the host."""
-        address = address_of(stream.muxed_conn.peer_id)
-        self._streams[address] += 1
-        try:
-            if address in self._peers and self._streams[address] <= MAX_STREAMS_PER_PEER:
-                await self._serve(stream, address)
-        except (ChannelClosed, BaseLibp2pError):
-            pass  # it has left
-        except MalformedFrame as malformed:
-            self._note_caller(address, FaultKind.MALFORMED, str(malformed))
-        except SourceFailed as failure:
-            self._note_caller(address, failure.kind, failure.detail)
-            if failure.kind is FaultKind.STALLED:
-                stream.muxed_conn.cut()  # it would not take a reset
-        except Exception:
-            logger.exception("serving %s failed", address)
-        finally:
-            self._streams[address] -= 1
-            with trio.CancelScope(shield=True):
-                await stream.reset()
-
-    def _note_caller(self, address: Address, kind: FaultKind, detail: str) -> None:
-        """Note what a caller did, but don't let him fill the log."""
-        now = trio.current_time()
-        if now >= self._noted.get((address, kind), -NOTE_SECONDS) + NOTE_SECONDS:
-            self._noted[address, kind] = now
-            self._note(PeerFault(address, kind, detail))
-
-    async def _serve(self, stream: INetStream, address: Address) -> None:
-        try:
-            protocol, _ = await self._protocols.negotiate(
-                hardening.BoundedCommunicator(stream), int(self._tuning.connect) or 1
-            )
-        except MultiselectError:
-            raise MalformedFrame("no protocol agreed on") from None
-        peer = self._peers.get(address)
-        if peer is not None:
-            await self._server.serve(Channel(stream, peer.count), str(protocol), address)
+            self.relaying.arrived(connection)
 
 
 class _Line:
@@ -277,10 +298,13 @@ def open_network(
     announce: Sequence[str] = (),
     on_fault: OnFault = _ignore,
     tuning: Tuning | None = None,
+    relay: RelayLimits | None = None,
+    use_relays: UseRelays = UseRelays.NEVER,
 ) -> Libp2pNetwork:
     """A site's network on its 32-byte secp256k1 key; `listen` is one or more multiaddrs, port 0 for any.
 
-    `announce` are the multiaddrs to publish in place of those it listens on (behind a router, or a name). Start it
+    `announce` are the multiaddrs to publish in place of those it listens on (behind a router, or a name). With `relay`
+    the site carries connections between members that can't reach each other, within these limits. Start it with
     with `await nursery.start(network.run)`.
     """
     return Libp2pNetwork(
@@ -292,4 +316,6 @@ def open_network(
         may_serve=may_serve,
         on_fault=on_fault,
         tuning=tuning or Tuning(),
+        relay=relay,
+        use_relays=use_relays,
     )

@@ -20,6 +20,7 @@ from node.network.port import (
     MayServe,
     OnFault,
     PeerFault,
+    PeerView,
     Started,
     Traffic,
 )
@@ -76,7 +77,7 @@ class MemoryNetwork:
         self._members: frozenset[Address] = frozenset()
         self._handlers: dict[str, Handler] = {}
         self._traffic: dict[Address, Traffic] = {}
-        self._mismatched: set[Address] = set()
+        self._mismatched: dict[Address, str] = {}
         self._puller = Puller(store, _inline, on_fault)
 
     @property
@@ -108,6 +109,15 @@ class MemoryNetwork:
     def hellos(self) -> dict[Address, Hello]:
         """What each of them says of itself."""
         return {other: self._hub.sites[other]._hello for other in self.connected()}
+
+    def peers(self) -> list[PeerView]:
+        """Every other member."""
+        hellos = self.hellos()
+        views = []
+        for other in sorted(self._members - {self._address}):
+            fault = None if other in hellos else self._mismatched.get(other, "not reachable")
+            views.append(PeerView(other, other in hellos, None, hellos.get(other), fault))
+        return views
 
     async def pull(self, blob: bytes, sources: Sequence[Address], *, max_bytes: int) -> Manifest:
         """As `Network.pull`."""
@@ -147,7 +157,7 @@ class MemoryNetwork:
             return False
         why = self._hello.disagreement(other._hello)
         if why is not None and other.address not in self._mismatched:
-            self._mismatched.add(other.address)
+            self._mismatched[other.address] = why
             self._note(PeerFault(other.address, FaultKind.MISMATCH, why))
         return why is None
 

@@ -25,7 +25,7 @@ from libp2p.stream_muxer.yamux.yamux import (
     YamuxStream,
 )
 
-from node.network.gate import tcp_of
+from node.network.gate import pipe_of
 from node.network.tuning import Tuning
 
 logger = logging.getLogger(__name__)
@@ -122,10 +122,10 @@ class SturdyYamux(Yamux):  # type: ignore[misc]
 
     async def _measure_rtt_loop(self) -> None:
         # The library's loop pings but draws no conclusion: a frozen peer or a cut cable goes unnoticed for ever.
-        tcp = tcp_of(self.secured_conn)
+        pipe = pipe_of(self.secured_conn)
         while not self.event_shutting_down.is_set():
             await trio.sleep(self.tuning.ping)
-            quiet = trio.current_time() - tcp.heard
+            quiet = trio.current_time() - pipe.heard
             if quiet > self.tuning.dead:
                 logger.info("peer %s has been silent for %.1f s", self.peer_id, quiet)
                 self.cut()
@@ -150,7 +150,7 @@ class SturdyYamux(Yamux):  # type: ignore[misc]
     def cut(self) -> None:
         """Close the socket now; every stream of the connection ends."""
         self.event_shutting_down.set()
-        tcp_of(self.secured_conn).cut()
+        pipe_of(self.secured_conn).cut()
 
 
 class SturdyMuxers(MuxerMultistream):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from node.version import OLDEST_PROTOCOL, PROTOCOL
 from swarm.manifest import Manifest
 
 Address = str
@@ -44,20 +45,59 @@ class PeerFault:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What two sites must agree on before they talk; the software version is for the record and may differ."""
+    """What two sites must agree on before they talk; the software version is for people and may differ.
+
+    `relays` where the site carries connections between members that can't reach each other.
+    """
 
     chain_id: int
     contract: Address
     software: str
+    protocol: int = PROTOCOL
+    oldest: int = OLDEST_PROTOCOL
+    relays: bool = False
 
     def disagreement(self, theirs: "Hello") -> str | None:
-        """Why a site that says `theirs` can't work with this one, in a sentence for it; None where it can."""
+        """Why a site that says `theirs` can't work with this one, in a sentence for this one's operator; else None."""
+        if theirs.protocol < self.oldest or self.protocol < theirs.oldest:
+            return self._versions(theirs)
         if (theirs.chain_id, theirs.contract.lower()) == (self.chain_id, self.contract.lower()):
             return None
         return (
-            f"you follow contract {theirs.contract.lower()} on chain {theirs.chain_id}, "
-            f"I follow {self.contract.lower()} on chain {self.chain_id}"
+            f"it follows contract {theirs.contract.lower()} on chain {theirs.chain_id}, "
+            f"this site follows {self.contract.lower()} on chain {self.chain_id}"
         )
+
+    def stranger(self, protocol: str) -> str:
+        """Why a site that doesn't even know how to say hello can't work with this one."""
+        return (
+            f"it doesn't speak {protocol}, so it runs a version from before protocol 2, or other software; this site "
+            f"runs {self.software} (protocol {self.protocol}): its operator must upgrade it"
+        )
+
+    def _versions(self, theirs: "Hello") -> str:
+        late = theirs.protocol < self.oldest
+        needed = self.oldest if late else theirs.oldest
+        who = "its operator must upgrade it" if late else "this site must be upgraded"
+        return (
+            f"it runs {theirs.software} (protocol {theirs.protocol}), this site runs {self.software} "
+            f"(protocol {self.protocol}): {who} to protocol {needed} or later"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One member as this site sees it now.
+
+    `relay` is the member that carries the connection, None where it is direct or there is none; `hello` is what the
+    member said last, on a connection that was refused as well; `fault` is why there is no connection.
+    """
+
+    address: Address
+    connected: bool
+    relay: Address | None = None
+    hello: Hello | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +153,10 @@ class Network(Protocol):
 
     def hellos(self) -> dict[Address, Hello]:
         """What each connected member said of itself."""
+        ...
+
+    def peers(self) -> list[PeerView]:
+        """Every other member, reachable or not."""
         ...
 
     async def pull(self, blob: bytes, sources: Sequence[Address], *, max_bytes: int) -> Manifest:

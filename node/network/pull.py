@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import trio
 
 from node.network.errors import BlobUnusable, PullFailed
-from node.network.port import Address, FaultKind, OnFault, PeerFault
+from node.network.port import Address, FaultKind, Hello, OnFault, PeerFault
 from swarm.blobs import BlobStore, Receiver
 from swarm.errors import BlobError, BlobInvalid
 from swarm.manifest import Manifest
@@ -34,6 +34,14 @@ class SourceFailed(Exception):
     def again(self) -> "SourceFailed":
         """The same for another task to raise."""
         return SourceFailed(self.kind, self.detail, lost=self.lost)
+
+
+class Mismatch(SourceFailed):
+    """The peer speaks another protocol or follows another ledger: what it said, and why that won't do."""
+
+    def __init__(self, theirs: Hello, detail: str) -> None:
+        super().__init__(FaultKind.MISMATCH, detail)
+        self.theirs = theirs
 
 
 @dataclass(frozen=True, slots=True)

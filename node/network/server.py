@@ -23,15 +23,16 @@ from node.network.frames import (
 )
 from node.network.muxer import FRAME_BYTES
 from node.network.port import MAX_REQUEST_BYTES, Address, FaultKind, Handler, Hello, MayServe
-from node.network.pull import Offload, SourceFailed
+from node.network.pull import Mismatch, Offload, SourceFailed
 from swarm.blobs import BlobStore
 from swarm.errors import BlobError
 
 logger = logging.getLogger(__name__)
 
+LINGER_SECONDS = 2.0  # for a peer that doesn't fit to read why, and to hang up
 UPLOADS = 8  # chunks in memory on their way out, over all peers
-BLOB_PROTOCOL = "/swarm/blob/1"
-CONTROL_PROTOCOL = "/swarm/control/1"
+BLOB_PROTOCOL = "/swarm/blob/2"
+CONTROL_PROTOCOL = "/swarm/control/2"  # the name stays: what is spoken on it, the hello says
 
 
 class Server:
@@ -71,10 +72,10 @@ class Server:
         if kind is not FrameType.HELLO:
             raise MalformedFrame(f"{kind.name} instead of a hello")
         theirs = decode_hello(body)
+        await self._send(channel, encode_hello(self._hello))  # the other side works out what is wrong by itself
         if (why := self._hello.disagreement(theirs)) is not None:
-            await self._send(channel, encode_refused(FaultKind.MISMATCH, why))
-            raise SourceFailed(FaultKind.MISMATCH, why)
-        await self._send(channel, encode_hello(self._hello))
+            await channel.drained(LINGER_SECONDS)
+            raise Mismatch(theirs, why)
 
     async def _describe(self, address: Address, blob: bytes) -> bytes:
         if not self._may_serve(address, blob):

@@ -4,6 +4,7 @@ We use the swarm without the library's host on top: identify, address discovery 
 surface, and the ledger says who is where.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,11 @@ from multiaddr import Multiaddr
 
 from node.network.gate import Gate, GatedNoise
 from node.network.muxer import SturdyMuxers, SturdyYamux
+from node.network.relay.circuit import relay_of
 from node.network.tcp import BufferedTcpTransport
 from node.network.tuning import Tuning
+
+logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
 
@@ -39,7 +43,7 @@ class NoAutoConnector(AutoConnector):  # type: ignore[misc]
 class SturdySwarm(Swarm):  # type: ignore[misc]
     """Tells of each connection that is up, and gives back what an inbound one held when it ends."""
 
-    on_connected: Callable[[ID], None] = staticmethod(lambda peer: None)
+    on_connected: Callable[[INetConn], None] = staticmethod(lambda connection: None)
 
     async def upgrade_inbound_raw_conn(self, raw_conn: IRawConnection, maddr: Multiaddr) -> IMuxedConn:
         """Secure and multiplex an inbound connection, and wait for its end."""
@@ -49,15 +53,30 @@ class SturdySwarm(Swarm):  # type: ignore[misc]
         await muxed.event_closed.wait()
         raise SwarmException("the connection has ended")
 
+    async def serve_raw_conn(self, raw_conn: IRawConnection, maddr: Multiaddr) -> None:
+        """Play the server on a connection that no listener has brought, until its end."""
+        try:
+            await self.upgrade_inbound_raw_conn(raw_conn, maddr)
+        except SwarmException:
+            pass  # its end, or somebody that the gate has turned away
+        except Exception:  # as for a listener's connections: one of them must not end the host
+            logger.exception("a connection from %s failed", maddr)
+
     async def notify_connected(self, conn: INetConn) -> None:
         """Called by the library."""
         await super().notify_connected(conn)
-        self.on_connected(conn.muxed_conn.peer_id)
+        self.on_connected(conn)
 
-    def newest(self, peer: ID) -> INetConn | None:
-        """The newest live connection to a peer."""
-        live = [conn for conn in self.get_connections(peer) if not conn.muxed_conn.event_shutting_down.is_set()]
-        return live[-1] if live else None
+    def best(self, peer: ID) -> INetConn | None:
+        """The newest live connection to a peer; a direct one rather than a relayed one."""
+        return self.direct(peer) or next(reversed(self._alive(peer)), None)
+
+    def direct(self, peer: ID) -> INetConn | None:
+        """The newest live connection to a peer that no relay carries."""
+        return next((conn for conn in reversed(self._alive(peer)) if relay_of(conn.muxed_conn) is None), None)
+
+    def _alive(self, peer: ID) -> list[INetConn]:
+        return [conn for conn in self.get_connections(peer) if not conn.muxed_conn.event_shutting_down.is_set()]
 
 
 def make_swarm(keys: KeyPair, gate: Gate, tuning: Tuning) -> SturdySwarm:

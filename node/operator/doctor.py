@@ -19,6 +19,7 @@ from node import config as configuration
 from node import identity, policy
 from node.config import NodeConfig
 from node.expected import Expected
+from node.network.port import PeerView
 from node.operator.desk import Desk, open_desk
 from node.operator.peers import Reached, reach
 from node.operator.round_estimate import estimate
@@ -195,19 +196,59 @@ def _peers(desk: Desk, config: NodeConfig) -> Generator[Finding, None, list[Addr
     if reached is None:
         yield finding or Finding("port", Verdict.FAILED, "")
         return []
-    yield Finding("port", Verdict.OK, f"listens at {', '.join(reached.addresses)}")
+    yield from _port(desk, reached)
     for account, member in others.items():
-        yield _peer(member.name, reached, account, bool(member.addresses))
-    return list(reached.hellos.keys() & others.keys())
+        yield _peer(desk, member.name, reached.views.get(account), bool(member.addresses))
+    return [account for account, view in reached.views.items() if view.connected]
 
 
-def _peer(name: str, reached: Reached, account: str, published: bool) -> Finding:
-    hello = reached.hellos.get(account)
-    if hello is not None:
-        return Finding("peers", Verdict.OK, f"{name} answers; it runs {hello.software}")
+def _port(desk: Desk, reached: Reached) -> Iterator[Finding]:
+    """What members found when they dialled this site, address by address."""
+    listens = f"listens at {', '.join(reached.addresses)}"
+    if not reached.dialled:
+        yield Finding("port", Verdict.OK, f"{listens}; no member is connected that could try to dial it")
+        return
+    for text in reached.addresses:
+        yield _dialled(desk, reached, text)
+
+
+def _dialled(desk: Desk, reached: Reached, text: str) -> Finding:
+    """What they found at one address."""
+    can = [desk.consortium.name_of(account) for account, (good, _) in reached.dialled.items() if text in good]
+    cannot = [desk.consortium.name_of(account) for account, (_, bad) in reached.dialled.items() if text in bad]
+    if not cannot:
+        return Finding("port", Verdict.OK, f"{text} can be dialled from outside: by {', '.join(can)}")
+    if can:
+        says = f"{text} can be dialled by {', '.join(can)}, not by {', '.join(cannot)}"
+    elif all(good for good, _ in reached.dialled.values()):
+        return Finding("port", Verdict.OK, f"{text} can't be dialled by {', '.join(cannot)}; another address can")
+    else:
+        says = f"{text} can't be dialled by {', '.join(cannot)}"
+    return Finding("port", Verdict.WARNING, f"{says}; {_remedy(desk, reached)}")
+
+
+def _remedy(desk: Desk, reached: Reached) -> str:
+    """What to do about an address that can't be dialled."""
+    relays = [view.address for view in reached.views.values() if view.hello is not None and view.hello.relays]
+    names = ", ".join(map(desk.consortium.name_of, relays))
+    outbound = "this site still takes part by connections that it begins itself"
+    if relays:
+        through = f"{outbound}, and is called through {names}"
+    else:
+        through = f"{outbound}, but can't meet another site in the same position: no connected member relays"
+    return f"{through}. To be dialled, have the router forward the port of `listen`, and set `announce` to its address"
+
+
+def _peer(desk: Desk, name: str, view: PeerView | None, published: bool) -> Finding:
+    if view is not None and view.connected and view.hello is not None:
+        way = f" through {desk.consortium.name_of(view.relay)}" if view.relay is not None else ""
+        says = f"{name} answers{way}; it runs {view.hello.software} (protocol {view.hello.protocol})"
+        return Finding("peers", Verdict.OK, says)
     if not published:
         return Finding("peers", Verdict.WARNING, f"{name} has published no address yet")
-    why = reached.faults.get(account, "no answer")
+    if view is not None and view.hello is not None:
+        return Finding("peers", Verdict.WARNING, f"{name} answers, but can't work with this site: {view.fault}")
+    why = view.fault if view is not None else "no answer"
     return Finding("peers", Verdict.WARNING, f"{name} can't be reached: {why}; is its node running?")
 
 

@@ -44,12 +44,12 @@ def source(site: int, sites: int) -> dict[str, object]:
 class Rig:
     """A running swarm, and everything that the ledger said so far."""
 
-    devnet: Devnet
     scene: Scene
     spec: StudySpec
     cluster: Cluster
     watcher: Watcher
     ledger: Ledger
+    devnet: Devnet | None = None
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -131,17 +131,47 @@ def swarm(
     `limits` are time limits of the study's rounds, in seconds, and how many rounds updates are retained.
     """
     spec = specification(rounds, min_sites, **limits)
+    names = [f"site-{index + 1}" for index in range(sites)]
+    programs = {name: (commands or {}).get(name, command) for name in names}
+    with (
+        chain(folder / "chain") as devnet,
+        swarm_on(
+            devnet.ipc,
+            folder,
+            spec,
+            programs,
+            configs=configs(devnet) if callable(configs) else configs,
+            options=options,
+            process=process,
+        ) as rig,
+    ):
+        rig.devnet = devnet
+        yield rig
+
+
+@contextmanager
+def swarm_on(
+    chain: str,
+    folder: Path,
+    spec: StudySpec,
+    programs: Mapping[str, Sequence[str] | None],
+    *,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    options: Callable[[str], Sequence[str]] = lambda name: (),
+    process: type[SiteProcess] = SiteProcess,
+) -> Iterator[Rig]:
+    """Start a swarm on a chain that is there; `programs` are the sites by name, with what replaces `swarm-node run`."""
     with ExitStack() as stack:
-        devnet = stack.enter_context(chain(folder / "chain"))
-        names = [f"site-{index + 1}" for index in range(sites)]
-        settings = (configs(devnet) if callable(configs) else configs) or {}
-        plans = [SitePlan(name, source(index, sites), settings.get(name)) for index, name in enumerate(names)]
-        scene = set_up(folder, devnet.ipc, spec, plans)
+        plans = [
+            SitePlan(name, source(index, len(programs)), (configs or {}).get(name))
+            for index, name in enumerate(programs)
+        ]
+        scene = set_up(folder, chain, spec, plans)
         processes = [process(home.name, home, options(home.name)) for home in scene.homes]
         for one in processes:
-            one.command = (commands or {}).get(one.name, command or one.command)
+            one.command = programs[one.name] or one.command
         cluster = stack.enter_context(Cluster(processes))
-        ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
+        ledger = Ledger(stack.enter_context(closing(connect(chain))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)
         watcher.catch_up()
-        yield Rig(devnet, scene, spec, cluster, watcher, ledger)
+        yield Rig(scene, spec, cluster, watcher, ledger)

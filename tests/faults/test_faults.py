@@ -93,6 +93,7 @@ def test_the_same_study_gives_the_same_model_whoever_leads_and_however_often_the
         with swarm(tmp_path / run, rounds=5) as rig:
             for number, moment in moments.items():
                 rig.until_event(moment, number)
+                assert rig.devnet is not None
                 rig.devnet.restart()
             rig.until_finished()
             rig.check_models(SITES)

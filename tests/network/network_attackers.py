@@ -13,7 +13,7 @@ from multiaddr import Multiaddr
 from network_world import HELLO, LISTEN, QUICK, Site, key_of
 
 from node.network.channel import Channel, ChannelClosed, open_channel
-from node.network.frames import FrameType, encode_hello
+from node.network.frames import FrameType, decode_ask, encode_hello, frame
 from node.network.gate import Gate
 from node.network.hardening import BoundedCommunicator
 from node.network.peer_id import address_of, dial_target, key_pair
@@ -88,7 +88,12 @@ async def impostor(victim: Site, answer: Answer) -> AsyncIterator[str]:
             await protocols.negotiate(BoundedCommunicator(stream))
             while True:
                 kind, body = await receive(channel)
-                parts = [encode_hello(HELLO)] if kind is FrameType.HELLO else answer(kind, body)
+                if kind is FrameType.HELLO:
+                    parts: Sequence[bytes] | None = [encode_hello(HELLO)]
+                elif kind is FrameType.ASK and decode_ask(body)[0].startswith("net."):
+                    parts = [frame(FrameType.ANSWER)]
+                else:
+                    parts = answer(kind, body)
                 if parts is None:
                     await trio.sleep_forever()
                 else:

@@ -10,6 +10,7 @@ import trio
 from node.network.host import open_network
 from node.network.memory import MemoryHub, MemoryNetwork
 from node.network.port import Address, Hello, Network, PeerFault
+from node.network.relay.limits import RelayLimits, UseRelays
 from node.network.tuning import Tuning
 from swarm.manifest import BlobKind, Manifest, TensorShape
 from swarm.memory_store import MemoryStore
@@ -67,16 +68,27 @@ def key_of(number: int) -> bytes:
     return bytes([number + 1]) * 32
 
 
-def make_libp2p(number: int, hello: Hello = HELLO, tuning: Tuning = QUICK, listen: str = LISTEN) -> Site:
+def make_libp2p(
+    number: int,
+    hello: Hello = HELLO,
+    tuning: Tuning = QUICK,
+    listen: str = LISTEN,
+    relay: RelayLimits | None = None,
+    use_relays: UseRelays = UseRelays.NEVER,
+    announce: tuple[str, ...] = (),
+) -> Site:
     store, faults, refuses = Store(), [], set()
     network = open_network(
         key_of(number),
         store,
         hello,
         listen=listen,
+        announce=announce,
         may_serve=lambda address, blob: blob not in refuses,
         on_fault=faults.append,
         tuning=tuning,
+        relay=relay,
+        use_relays=use_relays,
     )
     return Site(network, store, faults, refuses)
 

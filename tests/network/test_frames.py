@@ -33,6 +33,7 @@ from node.network.frames import (
 from node.network.port import MAX_REQUEST_BYTES, FaultKind, Hello
 from swarm.manifest import MAX_MANIFEST_BYTES
 
+VERSIONS = st.lists(st.integers(0, (1 << 16) - 1), min_size=2, max_size=2)
 BLOBS = st.binary(min_size=32, max_size=32)
 CHAINS = st.integers(min_value=0, max_value=(1 << 64) - 1)
 CONTRACTS = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
@@ -47,10 +48,14 @@ def opened(encoded: bytes, kind: FrameType, limit: int) -> memoryview:
     return memoryview(encoded)[HEADER.size :]
 
 
-@given(CHAINS, CONTRACTS, st.text(PRINTABLE, max_size=24))
-def test_hello(chain_id: int, contract: str, software: str) -> None:
-    hello = Hello(chain_id, contract, software)
-    assert decode_hello(opened(encode_hello(hello), FrameType.HELLO, HELLO_BYTES)) == hello
+@given(CHAINS, CONTRACTS, st.text(PRINTABLE, max_size=24), VERSIONS, st.booleans(), st.binary(max_size=99))
+def test_hello(
+    chain_id: int, contract: str, software: str, versions: list[int], relays: bool, of_a_later_version: bytes
+) -> None:
+    oldest, protocol = sorted(versions)
+    hello = Hello(chain_id, contract, software, protocol, oldest, relays)
+    body = opened(encode_hello(hello), FrameType.HELLO, HELLO_BYTES)
+    assert decode_hello(bytes(body) + of_a_later_version) == hello
 
 
 @given(BLOBS)
@@ -108,6 +113,8 @@ def test_a_message_that_would_not_fit_is_not_made(kind: str, size: int) -> None:
         Hello(1, "zz", ""),
         Hello(1, "0x" + "11" * 20, "x" * 101),
         Hello(1, "0x" + "11" * 20, "two\nlines"),
+        Hello(1, "0x" + "11" * 20, "", protocol=1, oldest=2),
+        Hello(1, "0x" + "11" * 20, "", protocol=1 << 16),
     ],
 )
 def test_a_hello_that_would_not_fit_is_not_made(hello: Hello) -> None:
@@ -127,7 +134,8 @@ def test_anything_is_decoded_or_refused(decode: Callable[[bytes], object], body:
 def test_the_bytes_on_the_wire_do_not_change() -> None:
     blob = bytes(range(32))
     assert (
-        encode_hello(Hello(31337, "0x" + "ab" * 20, "s")).hex() == "0000001d01" + "0000000000007a69" + "ab" * 20 + "73"
+        encode_hello(Hello(31337, "0x" + "ab" * 20, "s", 2, 1, True)).hex()
+        == "0000002301" + "00020001" + "0000000000007a69" + "ab" * 20 + "0101" + "73"
     )
     assert encode_describe(blob) == bytes.fromhex("0000002003") + blob
     assert encode_chunk(blob, 258) == bytes.fromhex("0000002405") + blob + bytes.fromhex("00000102")

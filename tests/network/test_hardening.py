@@ -35,7 +35,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.network import hardening
 from node.network.channel import ChannelClosed
 from node.network.errors import ListenFailed, PullFailed
-from node.network.gate import tcp_of
+from node.network.gate import pipe_of
 from node.network.hardening import BoundedCommunicator
 from node.network.muxer import SturdyStream, SturdyYamux
 from node.network.peer_id import dial_target, key_pair
@@ -393,7 +393,7 @@ class TestCancellation:
 
     async def cancel_a_write(self, site: Site, other: Site, monkeypatch: pytest.MonkeyPatch) -> SturdyYamux:
         connection = muxed(site, other)
-        tcp = tcp_of(connection.secured_conn)
+        tcp = pipe_of(connection.secured_conn)
         write = tcp.write
         with trio.CancelScope() as scope:
 
@@ -435,7 +435,7 @@ class TestCancellation:
         clock = MockClock(autojump_threshold=0)
         began = clock.current_time()
         trio.run(main, clock=clock)
-        assert connection.secured_conn.tcp.was_cut
+        assert connection.secured_conn.pipe.was_cut
 
 
 class FrozenTcp:
@@ -453,7 +453,7 @@ class FrozenSession:
     is_initiator = True
 
     def __init__(self) -> None:
-        self.tcp = FrozenTcp()
+        self.pipe = FrozenTcp()
 
     async def write(self, data: bytes) -> None:
         await trio.sleep_forever()
@@ -597,13 +597,13 @@ class TestFrozenPeers:
         connection = SturdyYamux(FrozenSession(), ID(b"peer"), is_initiator=True)
         await connection.close()
         assert connection.is_closed
-        assert connection.secured_conn.tcp.was_cut
+        assert connection.secured_conn.pipe.was_cut
 
     def quiet(self, kind: type[Yamux]) -> FrozenSession:
         session = FrozenSession()
 
         async def main() -> None:
-            session.tcp.heard = trio.current_time()
+            session.pipe.heard = trio.current_time()
             connection = kind(session, ID(b"peer"))
             with trio.move_on_after(300):
                 await connection._measure_rtt_loop()
@@ -612,10 +612,10 @@ class TestFrozenPeers:
         return session
 
     def test_the_library_does_not_mind_the_silence(self) -> None:
-        assert not self.quiet(Yamux).tcp.was_cut
+        assert not self.quiet(Yamux).pipe.was_cut
 
     def test_we_cut_a_silent_connection(self) -> None:
-        assert self.quiet(SturdyYamux).tcp.was_cut
+        assert self.quiet(SturdyYamux).pipe.was_cut
 
     async def test_a_quiet_but_living_peer_is_kept(self) -> None:
         tuning = replace(ONE_DIALS, ping=0.02, dead=0.5)
@@ -683,7 +683,7 @@ class TestOtherLimits:
             for site, peer in ((one, other), (other, one)):
                 connection = muxed(site, peer)
                 assert type(connection) is SturdyYamux
-                assert type(tcp_of(connection.secured_conn)) is BufferedTcp
+                assert type(pipe_of(connection.secured_conn)) is BufferedTcp
                 assert {type(stream) for stream in connection.streams.values()} == {SturdyStream}
 
 

@@ -24,7 +24,7 @@ from node.network.errors import PullFailed, RequestFailed
 from node.network.frames import (
     HEADER,
     FrameType,
-    decode_refused,
+    decode_hello,
     encode_ask,
     encode_chunk,
     encode_describe,
@@ -33,7 +33,7 @@ from node.network.frames import (
     frame,
 )
 from node.network.gate import MAX_CONNECTIONS_PER_MEMBER
-from node.network.host import MAX_STREAMS_PER_PEER
+from node.network.inbound import MAX_STREAMS_PER_PEER
 from node.network.port import FaultKind, Hello
 from node.network.server import BLOB_PROTOCOL, CONTROL_PROTOCOL
 from swarm.manifest import MAX_MANIFEST_BYTES
@@ -104,7 +104,7 @@ async def test_a_malformed_control_message_is_noted_and_ends_the_channel(garbage
 async def test_an_unknown_protocol_is_not_spoken() -> None:
     victim = make_libp2p(0)
     async with running(victim), attacker(victim) as connection:
-        for protocol in ("/swarm/blob/2", "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"):
+        for protocol in ("/swarm/blob/1", "/libp2p/circuit/relay/0.2.0/hop", "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"):
             with pytest.raises(ChannelClosed, match="doesn't speak"):
                 await open_channel(connection, protocol, ignore)
         await still_serves(victim)
@@ -122,17 +122,18 @@ async def test_requests_before_the_hello_are_not_answered() -> None:
     assert victim.store.asked == []
 
 
-async def test_a_hello_of_another_ledger_is_refused_with_a_sentence() -> None:
+async def test_a_hello_that_does_not_fit_is_answered_with_ours_and_the_end() -> None:
     victim = make_libp2p(0)
     async with running(victim), attacker(victim) as connection:
         channel = await open_channel(connection, BLOB_PROTOCOL, ignore)
         await channel.send(encode_hello(Hello(1, HELLO.contract, "x")))
         kind, body = await receive(channel)
-        assert kind is FrameType.REFUSED
-        assert decode_refused(body).kind is FaultKind.MISMATCH
-        assert "on chain 1, I follow" in decode_refused(body).sentence
+        assert kind is FrameType.HELLO
+        assert decode_hello(body).chain_id == HELLO.chain_id
         with pytest.raises(ChannelClosed):
             await receive(channel)
+        await until(lambda: "mismatch" in victim.kinds())
+        assert "it follows contract" in victim.faults[-1].detail
 
 
 async def test_silence_instead_of_a_hello_is_noted() -> None:
@@ -189,8 +190,8 @@ async def test_a_member_has_a_bounded_number_of_connections_of_which_the_newest_
 
 BAD_HELLOS = {
     "too short": frame(FrameType.HELLO, b"x"),
-    "not text": frame(FrameType.HELLO, bytes(28) + b"\xff"),
-    "control characters": frame(FrameType.HELLO, bytes(28) + b"\x1b[2J"),
+    "not text": frame(FrameType.HELLO, bytes(33) + b"\x01\xff"),
+    "control characters": frame(FrameType.HELLO, bytes(33) + b"\x04\x1b[2J"),
     "another type": frame(FrameType.DATA, b"x"),
 }
 

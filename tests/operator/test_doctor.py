@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from member_online import online
 from operator_world import World, envelope, swarm_node
 
 from node.operator import peers
+from node.version import PROTOCOL, SOFTWARE
 
 CHECKS = [
     "disk",
@@ -117,3 +119,46 @@ def test_data_that_does_not_fit_an_open_study_is_named(world: World) -> None:
     assert (code, found["data"][0]) == (1, "failed")
     assert found["data"][1].startswith(f"study {number}: ")
     assert "patients.csv" in found["data"][1]
+
+
+def test_a_member_that_is_up_dials_this_site_and_says_what_it_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 30)
+    world.found("ada", "bea")
+    with online(world, "bea"):
+        code, found = doctor(world.home("ada"))
+    assert code == 0
+    assert found["port"][0] == "ok"
+    assert found["port"][1].endswith("can be dialled from outside: by bea")
+    assert found["peers"] == ("ok", f"bea answers; it runs {SOFTWARE} (protocol {PROTOCOL})")
+
+
+@pytest.mark.parametrize(("relay", "says"), [(True, "is called through bea"), (False, "no connected member relays")])
+def test_an_address_that_nobody_can_dial_comes_with_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, relay: bool, says: str
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 30)
+    world.found("ada", "bea")
+    change(world.home("ada"), 'name = "ada"', 'name = "ada"\nannounce = ["/ip4/127.0.0.1/tcp/1"]')
+    with online(world, "bea", relay=relay):
+        code, found = doctor(world.home("ada"))
+    assert (code, found["port"][0]) == (0, "warning")
+    assert "/ip4/127.0.0.1/tcp/1/p2p/" in found["port"][1]
+    assert "can't be dialled by bea" in found["port"][1]
+    assert says in found["port"][1]
+    assert "set `announce`" in found["port"][1]
+
+
+def test_a_member_of_another_version_is_named_with_who_must_upgrade(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 30)
+    world.found("ada", "bea")
+    with online(world, "bea", software="swarm-node/9.0", protocol=9, oldest=8):
+        code, found = doctor(world.home("ada"))
+    assert (code, found["peers"][0]) == (0, "warning")
+    assert found["peers"][1] == (
+        "bea answers, but can't work with this site: it runs swarm-node/9.0 (protocol 9), this site runs "
+        f"{SOFTWARE} (protocol {PROTOCOL}): this site must be upgraded to protocol 8 or later"
+    )

@@ -4,15 +4,19 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 from operator_world import NAMES, World, done, refused, swarm_node
+from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import roc_auc_score
 
 from ledger.devnet import Devnet
 from ledger.types import seats_of
 from node.operator.desk import open_desk
 from node.site_folder import SiteFolder
 from node.study_folder import StudyFolder
-from node.version import SOFTWARE
+from node.version import PROTOCOL, SOFTWARE
 from swarm import studies
 from swarm.model_file import model_hash
 from tests.node.site_world import running
@@ -64,7 +68,7 @@ def test_sites_join_agree_run_and_are_joined_in_the_middle(tmp_path: Path) -> No
         # cleo's operator is late, and meanwhile a fourth hospital joins the consortium and the running study
         join_and_accept(world, LATE, proposed["spec_hash"])
         seen = {finding["says"] for finding in done("doctor", "--home", world.home(LATE))["checks"]}
-        assert {f"{name} answers; it runs {SOFTWARE}" for name in ("ada", "bea")} < seen
+        assert {f"{name} answers; it runs {SOFTWARE} (protocol {PROTOCOL})" for name in ("ada", "bea")} < seen
         assert "fits study 1" in seen
         (pace,) = [says for says in seen if says.startswith("study 1: about")]
         assert "2 updates of 16.5 KB" in pace or "3 updates of 16.5 KB" in pace
@@ -131,3 +135,18 @@ def check_export(world: World, out: Path, final: bytes | None) -> None:
     (out / "damaged.safetensors").write_bytes(damaged)
     assert "no final model of any study" in refused("model", "verify", "--home", home, out / "damaged.safetensors")[1]
     assert "exists" in refused("model", "export", "--home", world.home(LATE), 1, "--out", out)[1]
+    check_deployable(world, out.with_name("deployable"))
+
+
+def check_deployable(world: World, out: Path) -> None:
+    """Another program gives raw values to the file that lies beside the model, and its card says how."""
+    told = done("model", "export", "--home", world.home(LATE), 1, "--out", out, "--format", "onnx")
+    assert told["largest_difference"] < 1e-5
+    data = load_breast_cancer()
+    session = onnxruntime.InferenceSession(str(out / "model.onnx"))
+    (found,) = session.run(["probabilities"], {"features": data.data.astype(np.float32)})
+    assert roc_auc_score(data.target == 0, found[:, 1]) > 0.95
+    card = (out / "model-card.md").read_text(encoding="utf-8")
+    assert "`model.onnx` (onnx) takes raw values" in card
+    assert "| mean radius |" in card
+    assert "in this order: benign, malignant" in card
