@@ -13,7 +13,7 @@ JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? core
 ARGS ?=
 
 .NOTPARALLEL:
-.PHONY: help setup demo test test-fast lint type contracts pytest bench format clean distclean
+.PHONY: help setup demo test test-fast lint type contracts pytest bench faults format clean distclean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,9 @@ test-fast: setup  ## run the tests that take seconds
 
 bench: setup  ## measure rounds and transfers
 	python -m benchmarks $(ARGS)
+
+faults: setup  ## let each fault strike in each phase of a round, and write the table of what came of it
+	python -m tests.faults.fault_table docs/faults.md
 
 format: setup  ## put code into the format that lint asks for
 	ruff check --fix .

@@ -3,7 +3,8 @@
     LedgerError
     ├── RpcError                   talking to the chain's node failed
     │   ├── RpcUnreachable         nobody answers, or not in time (also ConnectionError)
-    │   └── RpcRefused             the node answered with an error: code, message, data
+    │   ├── RpcRefused             the node answered with an error: code, message, data
+    │   └── RpcDistrusted          the node contradicts what it said before: nothing is sent to it
     ├── ChainMismatch              another chain, another genesis, other code, or a chain that was reset under us
     ├── TransactionError
     │   ├── TransactionTimeout     sent, and not in a block in time (also TimeoutError); it may still be mined
@@ -66,6 +67,12 @@ class RpcRefused(RpcError):
         self.number = number
         self.message = message
         self.data = data
+
+
+class RpcDistrusted(RpcError):
+    """The node contradicts what it, or another one, said before; until it doesn't, nothing is sent to it."""
+
+    code = "ledger.rpc.distrusted"
 
 
 class ChainMismatch(LedgerError):

@@ -5,8 +5,11 @@ a long answer again at every packet, lets one slow call block all others, and bo
 second and 60 MB in every process.
 """
 
+import contextlib
 import itertools
 import json
+import re
+import ssl
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
@@ -22,7 +25,10 @@ MAX_RESPONSE_BYTES: Final = 64 << 20
 _CALL_ATTEMPTS: Final = 5
 _OVERTAKEN: Final = "BlockOutOfRange"
 """anvil looks the latest block up, and refuses it where another one is mined before it looks at its state."""
+SYNC_TIMEOUT: Final = 4
+"""The error number of a transaction that was taken and isn't in a block yet (EIP-7966)."""
 _WRITES: Final = ("eth_send", "evm_", "anvil_")
+_NOT_IN_URLS: Final = re.compile(r"[^\x21-\x7e]")
 
 
 class Rpc(Protocol):
@@ -83,18 +89,39 @@ def _refusal(error: Any) -> RpcRefused:
     return RpcRefused(number if isinstance(number, int) else 0, str(error.get("message", "")), error.get("data"))
 
 
-def connect(url: str, *, timeout: float = DEFAULT_TIMEOUT, max_bytes: int = MAX_RESPONSE_BYTES) -> NodeRpc:
+def connect(
+    url: str,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    max_bytes: int = MAX_RESPONSE_BYTES,
+    authorization: str | None = None,
+    context: ssl.SSLContext | None = None,
+) -> NodeRpc:
     """Make the RPC of a node from http://, https:// (with user:password@ where needed) or ipc:///path/to/socket.
 
-    Nothing is sent yet. A call fails after `timeout` seconds, or where its answer is longer than `max_bytes`. Raises
-    ValueError for another kind of URL. Credentials in the URL never appear in a message.
+    `authorization` is that HTTP header's value, in place of the URL's user and password; `context` says whom TLS
+    trusts, in place of the system's authorities. Nothing is sent yet. A call fails after `timeout` seconds, or where
+    its answer is longer than `max_bytes`. Raises ValueError for another kind of URL. Credentials, and what follows
+    the port, never appear in a message.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "ipc" and parts.path:
-        return NodeRpc(IpcTransport(parts.netloc + parts.path, timeout, max_bytes))
-    if parts.scheme in ("http", "https") and parts.hostname:
-        return NodeRpc(HttpTransport(parts, timeout, max_bytes))
-    raise ValueError(f"{parts.scheme or 'nothing'!r}: a node's address is http://host:port, https://... or ipc:///path")
+    with contextlib.suppress(ValueError):  # of the parser: it would quote what may be a password
+        parts = urlsplit(url)
+        if parts.scheme == "ipc" and parts.path:
+            return NodeRpc(IpcTransport(parts.netloc + parts.path, timeout, max_bytes))
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not _NOT_IN_URLS.search(url):
+            return NodeRpc(HttpTransport(parts, timeout, max_bytes, authorization, context))
+    raise ValueError(
+        "a node's address is http://host:port, https://... or ipc:///path; in it, a user's name and password are "
+        "percent-encoded (a slash is %2F, a space %20)"
+    )
+
+
+def read_number(answer: Any) -> int:
+    """Read a number from an answer; raises RpcUnreachable where it is none."""
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError):
+        raise RpcUnreachable(f"the chain's node answers {str(answer)[:80]!r} where a number is needed") from None
 
 
 def quantity(number: int) -> str:

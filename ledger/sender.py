@@ -5,6 +5,7 @@ middle of a send, the very same bytes go out again, which the chain takes once. 
 transaction that no node can have kept.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +13,12 @@ from typing import Any, Final, TypeVar
 
 from ledger.account import Account, SignedTransaction
 from ledger.errors import RpcRefused, RpcUnreachable, TransactionLost, TransactionTimeout
-from ledger.rpc import Rpc, data
+from ledger.rpc import SYNC_TIMEOUT, Rpc, data, read_number
 from ledger.types import Address
 
 RawReceipt = Mapping[str, Any]
 _Answer = TypeVar("_Answer")
+_log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 _RESEND_AFTER: Final = 5.0
@@ -24,7 +26,6 @@ _LOST_AFTER: Final = 5.0
 _NONCE_ATTEMPTS: Final = 20
 _NONCE_PAUSE: Final = 0.1
 _NO_SUCH_METHOD: Final = -32601
-_SYNC_TIMEOUT: Final = 4  # EIP-7966
 
 
 class _NonceTakenError(Exception):
@@ -34,6 +35,17 @@ class _NonceTakenError(Exception):
 def _says(refusal: RpcRefused, *phrases: str) -> bool:
     message = refusal.message.lower()
     return any(phrase in message for phrase in phrases)
+
+
+def _checked(receipt: Any) -> RawReceipt | None:
+    """Make sure that an answer is a receipt, or None; raises RpcUnreachable."""
+    if receipt is None:
+        return None
+    if not isinstance(receipt, Mapping) or not isinstance(receipt.get("logs"), list):
+        raise RpcUnreachable("the chain's node answers with something that is no receipt")
+    for field in ("status", "blockNumber", "gasUsed"):
+        read_number(receipt.get(field))
+    return receipt
 
 
 def _is_missing_method(refusal: RpcRefused) -> bool:
@@ -117,7 +129,9 @@ class Sender:
         self._closed.set()
 
     def _read_nonce(self) -> int:
-        return int(self._rpc.call("eth_getTransactionCount", self.account.address, "pending"), 16)
+        return self.read(
+            lambda: read_number(self._rpc.call("eth_getTransactionCount", self.account.address, "pending"))
+        )
 
 
 class _Delivery:
@@ -155,8 +169,10 @@ class _Delivery:
             receipt = self._receipt()
             if receipt is not None:
                 return receipt
-            if self._accepted_at is not None and self._sender._clock() - self._accepted_at < _RESEND_AFTER:
-                return None
+            if self._accepted_at is not None:
+                if self._sender._clock() - self._accepted_at < _RESEND_AFTER:
+                    return None
+                self._warn()
         try:
             return self._submit()
         except RpcRefused as refusal:
@@ -165,14 +181,14 @@ class _Delivery:
     def _submit(self) -> RawReceipt | None:
         if self._sender._waits:
             try:
-                receipt: RawReceipt | None = self._rpc.call("eth_sendRawTransactionSync", data(self._signed.raw))
+                receipt = self._rpc.call("eth_sendRawTransactionSync", data(self._signed.raw))
             except RpcRefused as refusal:
                 if not _is_missing_method(refusal):
                     raise
                 self._sender._waits = False
             else:
                 self._left = True
-                return receipt
+                return _checked(receipt)
         self._rpc.call("eth_sendRawTransaction", data(self._signed.raw))
         self._left, self._accepted_at = True, self._sender._clock()
         return None
@@ -188,7 +204,7 @@ class _Delivery:
             if not self._left:
                 raise _NonceTakenError from refusal
             return self._receipt_or_lost(refusal)
-        if refusal.number == _SYNC_TIMEOUT or _says(refusal, "timeout", "timed out") or self._is_pending():
+        if refusal.number == SYNC_TIMEOUT or _says(refusal, "timeout", "timed out") or self._is_pending():
             self._left, self._accepted_at = True, self._sender._clock()
             return None
         raise refusal
@@ -209,11 +225,18 @@ class _Delivery:
         ) from refusal
 
     def _receipt(self) -> RawReceipt | None:
-        receipt: RawReceipt | None = self._rpc.call("eth_getTransactionReceipt", data(self._signed.hash))
-        return receipt
+        return _checked(self._rpc.call("eth_getTransactionReceipt", data(self._signed.hash)))
 
     def _is_pending(self) -> bool:
         return self._rpc.call("eth_getTransactionByHash", data(self._signed.hash)) is not None
+
+    def _warn(self) -> None:
+        _log.warning(
+            "transaction %s is not in a block after %.0f s and is sent again; does the chain make blocks, and does its "
+            "node pass transactions on?",
+            data(self._signed.hash),
+            self._sender._clock() - self._begun,
+        )
 
     def _timeout(self) -> TransactionTimeout:
         return TransactionTimeout(

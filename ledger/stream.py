@@ -1,7 +1,8 @@
 """Following the contracts' events: each one once, in order, from any block, across outages and restarts."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, takewhile
@@ -10,14 +11,15 @@ from typing import Any, Final, Self, TypeVar
 from eth_hash.auto import keccak
 
 from ledger.calls import Calls
-from ledger.errors import ChainMismatch, LedgerError, RpcRefused
+from ledger.errors import ChainMismatch, LedgerError, RpcRefused, RpcUnreachable
 from ledger.events import Event
-from ledger.rpc import data, quantity
+from ledger.rpc import data, quantity, read_number
 from ledger.types import Block
 
 CHUNK_BLOCKS: Final = 2000
 _WALKED_BLOCKS: Final = 16
 _AT_ONCE: Final = 8  # calls to the node
+_STEPS_BACK: Final = 64
 _Answer = TypeVar("_Answer")
 _WHOLE_BLOCK: Final = (1 << 63) - 1
 
@@ -60,7 +62,10 @@ class EventStream:
     `poll` costs one call where there is no new block, two for a block without events of ours, three for one with.
     Several new blocks cost no more time than that: they are asked for at once.
     `calls` is how many the last one made; poll every 50 to 250 ms while something is expected. `tip` is the newest
-    block that was read, None before the first.
+    block that was read, None before the first; `head` is what the node called its newest one in the last poll.
+
+    Where the node takes back blocks that held nothing of ours (it had lied, or a block was replaced), the stream steps
+    back to where they parted and goes on: nothing was told of them. It never steps back over an event.
     """
 
     def __init__(self, ledger: Calls, cursor: Cursor | None = None, *, chunk: int = CHUNK_BLOCKS) -> None:
@@ -73,7 +78,9 @@ class EventStream:
         self._is_checked = False
         self._lock = threading.Lock()
         self._counting = threading.Lock()
+        self._eventless: deque[Cursor] = deque(maxlen=_STEPS_BACK)  # whole blocks that were read since the last event
         self.calls = 0
+        self.head = -1
         self.tip: Block | None = None
 
     @property
@@ -90,24 +97,32 @@ class EventStream:
         Either way nothing is lost: the next poll goes on from the same place.
         """
         with self._lock:
-            self.calls = 0
-            head = int(self._call("eth_blockNumber"), 16)
-            if not self._is_checked or head < self._cursor.block:
-                self._check_chain(head)
-            events: list[Event] = []
-            while self._cursor.block < head or (self._cursor.block == head and self._cursor.log_index != _WHOLE_BLOCK):
-                try:
-                    found = self._read_on(head)
-                except LedgerError:
-                    if events:  # deliver what is sure; what was wrong will be met again by the next poll
-                        return events
-                    raise
-                if found is None:
-                    break
-                events += found
-                if most is not None and len(events) >= most:
-                    break
-            return events
+            try:
+                return self._poll(most)
+            except LedgerError:
+                raise
+            except (KeyError, TypeError, ValueError) as error:
+                raise RpcUnreachable(f"the chain's node answers with something that is no block: {error!r}") from error
+
+    def _poll(self, most: int | None) -> list[Event]:
+        self.calls = 0
+        head = self.head = read_number(self._call("eth_blockNumber"))
+        if not self._is_checked or head < self._cursor.block:
+            self._check_chain(head)
+        events: list[Event] = []
+        while self._cursor.block < head or (self._cursor.block == head and self._cursor.log_index != _WHOLE_BLOCK):
+            try:
+                found = self._read_on(head)
+            except LedgerError:
+                if events:  # deliver what is sure; what was wrong will be met again by the next poll
+                    return events
+                raise
+            if found is None:
+                break
+            events += found
+            if most is not None and len(events) >= most:
+                break
+        return events
 
     def _read_on(self, head: int) -> list[Event] | None:
         """Read the next piece and move the cursor; None where the node doesn't have it yet."""
@@ -139,9 +154,11 @@ class EventStream:
         header = self._header(self._cursor.block + 1)
         if header is None:
             return None
-        self._check_parent(header, self._cursor.hash)
+        if not _follows(header, self._cursor.hash):
+            self._step_back(header)
+            return None  # once a poll, or a node could lead us in circles
         events = self._logs_of(header) if self._has_events(header) else []
-        self._move_to(header)
+        self._advance(header, events)
         return events
 
     def _read_together(self, head: int) -> list[Event] | None:
@@ -155,28 +172,26 @@ class EventStream:
             return None
         parent = self._cursor.hash
         for header in headers:
-            self._check_parent(header, parent)
+            if not _follows(header, parent):
+                raise self._other_history()
             parent = _hash(header)
-        logs = self._at_once(self._logs_of, filter(self._has_events, headers))
-        self._move_to(headers[-1])
-        return list(chain.from_iterable(logs))
+        with_events = list(filter(self._has_events, headers))
+        logs = {
+            _hash(header): found
+            for header, found in zip(with_events, self._at_once(self._logs_of, with_events), strict=True)
+        }
+        for header in headers:
+            self._advance(header, logs.get(_hash(header), []))
+        return list(chain.from_iterable(logs.values()))
 
     def _at_once(self, ask: Callable[[Any], _Answer], questions: Iterable[Any]) -> list[_Answer]:
         """Ask several questions of the node at the same time; gives the answers in order."""
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             return list(threads.map(ask, questions))
 
-    def _check_parent(self, header: Mapping[str, Any], parent: bytes | None) -> None:
-        if parent is not None and bytes.fromhex(header["parentHash"][2:]) != parent:
-            raise self._other_history()
-
     def _has_events(self, header: Mapping[str, Any]) -> bool:
         bloom = int(header["logsBloom"], 16)
         return any(bloom & bits == bits for bits in self._blooms)
-
-    def _move_to(self, header: Mapping[str, Any]) -> None:
-        self._cursor = Cursor(int(header["number"], 16), _hash(header))
-        self.tip = _block(header)
 
     def _read_range(self, last: int) -> list[Event] | None:
         """Read many old blocks at once."""
@@ -195,10 +210,36 @@ class EventStream:
         timestamps: dict[str, int] = {}
         events = [self._ledger.decode(log, self._timestamp(log, timestamps)) for log in logs]
         events.sort(key=lambda event: event.at)
-        self._cursor = Cursor(last, _hash(header))
+        self._advance(header, events)
         self._size = min(2 * self._size, self._chunk)
-        self.tip = _block(header)
         return events
+
+    def _advance(self, header: Mapping[str, Any], events: Sequence[Event]) -> None:
+        """Count a block, and all up to it, as read."""
+        if events:
+            self._eventless.clear()
+        self._cursor = Cursor(int(header["number"], 16), _hash(header))
+        self._eventless.append(self._cursor)
+        self.tip = _block(header)
+
+    def _step_back(self, following: Mapping[str, Any] | None = None) -> None:
+        """Go back to the newest block that the node still has; raises ChainMismatch where events lie between.
+
+        `following` is a block that does not follow on the cursor's.
+        """
+        for known in reversed(self._eventless):
+            header = self._header(known.block)
+            if header is not None and _hash(header) == known.hash:
+                if following is not None and known == self._cursor:
+                    raise ChainMismatch(
+                        f"the node's block {int(following['number'], 16)} does not follow on its block {known.block}: "
+                        "it serves two histories at once; is it several nodes behind one address?"
+                    )
+                while self._eventless[-1] != known:
+                    self._eventless.pop()
+                self._cursor, self.tip = known, _block(header)
+                return
+        raise self._other_history()
 
     def _timestamp(self, log: Mapping[str, Any], known: dict[str, int]) -> int:
         """Give the timestamp of a log's block, from the log itself where the node adds it."""
@@ -214,7 +255,14 @@ class EventStream:
 
     def _logs_of(self, header: Mapping[str, Any]) -> list[Event]:
         # Asked by hash, a node that lacks the block says so, where by number it might answer with no logs.
-        logs = self._call("eth_getLogs", {"blockHash": header["hash"], "address": self._addresses})
+        try:
+            logs = self._call("eth_getLogs", {"blockHash": header["hash"], "address": self._addresses})
+        except RpcRefused as refusal:
+            raise RpcRefused(
+                refusal.number,
+                f"{refusal.message}: it has no logs for block {int(header['number'], 16)} by the hash that it gave",
+                refusal.data,
+            ) from refusal
         return [self._ledger.decode(log, int(header["timestamp"], 16)) for log in logs]
 
     def _check_chain(self, head: int) -> None:
@@ -233,7 +281,7 @@ class EventStream:
             return
         header = self._header(self._cursor.block)
         if header is not None and _hash(header) != self._cursor.hash:
-            raise self._other_history()
+            self._step_back()
 
     def _other_history(self) -> ChainMismatch:
         seen = "" if self._cursor.hash is None else f" ({data(self._cursor.hash)})"
@@ -250,6 +298,10 @@ class EventStream:
         with self._counting:
             self.calls += 1
         return self._ledger.rpc.call(method, *params)
+
+
+def _follows(header: Mapping[str, Any], parent: bytes | None) -> bool:
+    return parent is None or bytes.fromhex(header["parentHash"][2:]) == parent
 
 
 def _hash(header: Mapping[str, Any]) -> bytes:

@@ -124,10 +124,23 @@ class _Pool(Generic[_Connection]):
 
     def _unreachable(self, error: Exception, *, may_have_acted: bool = True) -> RpcUnreachable:
         """Say who can't be reached and what to do."""
-        why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         return RpcUnreachable(
-            f"the chain's node at {self._name} can't be reached: {why}; is it running?", may_have_acted=may_have_acted
+            f"the chain's node at {self._name} can't be reached: {_why(error)}", may_have_acted=may_have_acted
         )
+
+
+def basic(credentials: str) -> str:
+    """Make the value of an Authorization header from user:password."""
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong with a connection, and what to do."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time; is it running?"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate isn't trusted ({error.verify_message}); is the CA's certificate in ca_file?"
+    return f"{error or type(error).__name__}; is it running?"
 
 
 def _is_slow(error: Exception) -> bool:
@@ -223,9 +236,19 @@ class IpcTransport:
 
 
 class HttpTransport:
-    """Requests over HTTP or HTTPS, on connections that are kept alive."""
+    """Requests over HTTP or HTTPS, on connections that are kept alive.
 
-    def __init__(self, url: SplitResult, timeout: float, max_bytes: int) -> None:
+    `authorization` is that header's value, in place of the URL's user and password; `context` says whom TLS trusts.
+    """
+
+    def __init__(
+        self,
+        url: SplitResult,
+        timeout: float,
+        max_bytes: int,
+        authorization: str | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self._scheme = url.scheme
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
@@ -233,9 +256,11 @@ class HttpTransport:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._headers = {"Content-Type": "application/json"}
-        if url.username is not None:
-            secret = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
-            self._headers["Authorization"] = "Basic " + base64.b64encode(secret).decode()
+        if authorization is not None:
+            self._headers["Authorization"] = authorization
+        elif url.username is not None:
+            self._headers["Authorization"] = basic(f"{unquote(url.username)}:{unquote(url.password or '')}")
+        self._context = context
         self._pool = _Pool(str(self), self._connect)
 
     def __str__(self) -> str:
@@ -253,8 +278,9 @@ class HttpTransport:
         connection: HTTPConnection
         patience = min(self._timeout, _CONNECT_SECONDS)
         if self._scheme == "https":
-            context = ssl.create_default_context()
-            connection = HTTPSConnection(self._host, self._port, timeout=patience, context=context)
+            if self._context is None:
+                self._context = ssl.create_default_context()
+            connection = HTTPSConnection(self._host, self._port, timeout=patience, context=self._context)
         else:
             connection = HTTPConnection(self._host, self._port, timeout=patience)
         connection.connect()

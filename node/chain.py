@@ -7,7 +7,7 @@ import trio
 
 from ledger.calls import Receipt
 from ledger.client import Ledger
-from ledger.errors import RpcError
+from ledger.errors import ChainMismatch, EventInvalid, RpcDistrusted, RpcError
 from ledger.state import ConsortiumState, LedgerState, StudyState
 from ledger.stream import Cursor, EventStream
 from ledger.types import Block
@@ -17,6 +17,7 @@ from node.network.port import Started
 MAX_BACKOFF = 5.0
 QUIET_SHARE = 0.04
 LONGEST_PAUSE = 0.5
+HEAD_SECONDS = 120.0
 
 
 def pause_after(quiet: float, poll_seconds: float) -> float:
@@ -33,18 +34,41 @@ class Chain:
 
     Chain time is the newest block's timestamp plus the time since that block was seen: the local wall clock is never
     compared with the ledger's, so its error does not matter.
+
+    `trouble` says in a sentence what is wrong with the chain's node, or is empty; `reachable` is whether it answers.
+    No trouble of a node ends the following: it goes on with what the node says once it is well again.
     """
 
-    def __init__(self, ledger: Ledger, stream: EventStream, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        stream: EventStream,
+        poll_seconds: float,
+        *,
+        head_seconds: float = HEAD_SECONDS,
+        move_on: Callable[[str], object] = lambda why: None,
+    ) -> None:
+        """Follow what the stream reads.
+
+        A node whose newest block is the same for `head_seconds` counts as behind. `move_on` is told why another node
+        should be asked, where there is one.
+        """
         self.ledger = ledger
         self._state = LedgerState()
         self.reachable = True
+        self.trouble = ""
+        self._noted = ""
+        self._contradicts = False
         self.rpc_errors = 0
         self._stream = stream
         self._poll_seconds = poll_seconds
+        self._head_seconds = head_seconds
+        self._move_on = move_on
+        self._moved_on_at = -math.inf
         self._changed = trio.Event()
         self._poke = trio.Event()
         self._polled = trio.Event()
+        self._recovery = trio.Event()
         self._tip = Block(-1, bytes(32), 0)
         self._head_time = -math.inf
         self._head_seen = 0.0
@@ -86,8 +110,8 @@ class Chain:
     async def follow(self, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the state current, for ever; started once the present state is folded in.
 
-        A node that can't be asked is asked again, later and later; only the first time raises RpcError. Raises
-        ChainMismatch where the chain is another one than before.
+        A node that can't be asked, or serves another history than before, is asked again, later and later; only the
+        first time raises RpcError or ChainMismatch.
         """
         await self._poll()
         task_status.started()
@@ -98,17 +122,51 @@ class Chain:
             try:
                 await self._poll()
             except RpcError as error:
-                if self.reachable:
-                    self._log.warning("rpc_unreachable", reason=str(error))
                 self.reachable = False
                 self.rpc_errors += 1
-                pause = min(2 * pause, MAX_BACKOFF)
+                self._note("rpc_unreachable", str(error))
+            except (ChainMismatch, EventInvalid) as error:
+                self._contradicts = True
+                self._note("rpc_contradicts", f"{error}. This site writes nothing until its node serves that again")
+                self._move_on(str(error))
+            else:
+                self._is_well()
+                pause = pause_after(trio.current_time() - self._news_seen, self._poll_seconds)
                 continue
-            if not self.reachable:
-                self._log.info("rpc_reachable_again", block=self._tip.number)
-                self._news_seen = trio.current_time()
-            self.reachable = True
-            pause = pause_after(trio.current_time() - self._news_seen, self._poll_seconds)
+            pause = min(2 * pause, MAX_BACKOFF)
+
+    def _note(self, event: str, trouble: str) -> None:
+        """Keep what is wrong, and log it where it is news."""
+        if event != self._noted:
+            self._log.warning(event, reason=trouble)
+        self.trouble, self._noted = trouble, event
+
+    def _is_well(self) -> None:
+        """The node answered with nothing against it; whether it is behind is another question."""
+        if not self.reachable or self._contradicts:
+            self._news_seen = trio.current_time()
+        self.reachable, self._contradicts = True, False
+        behind = self._behind()
+        if behind:
+            self._note("rpc_behind", behind)
+            if trio.current_time() - self._moved_on_at >= self._head_seconds:
+                self._moved_on_at = trio.current_time()
+                self._move_on(behind)
+        elif self.trouble:
+            self._log.info("rpc_well_again", block=self._tip.number, after=self.trouble)
+            self.trouble = self._noted = ""
+            self._recovery.set()
+            self._recovery = trio.Event()
+
+    def _behind(self) -> str:
+        """Say how the node is behind the chain, as far as one can tell from here; empty where it is not."""
+        age = trio.current_time() - self._head_seen
+        if age < self._head_seconds:
+            return ""
+        where = f"block {self._tip.number}, which this site read {age:.0f} s ago"
+        if self._stream.head < self._tip.number:
+            return f"the chain's node is at block {self._stream.head} and behind {where}; does it synchronise?"
+        return f"there is no block after {where}: the chain's node is behind, or the chain stands still; look at both"
 
     async def changed(self) -> None:
         """Await the next event."""
@@ -119,9 +177,21 @@ class Chain:
         with trio.move_on_after(math.inf if until is None else max(0.0, until - self.now())):
             await self.changed()
 
+    async def recovered(self) -> None:
+        """Await that the chain's node is well again the next time after some trouble."""
+        await self._recovery.wait()
+
     async def submit(self, send: Callable[[], Receipt]) -> Receipt:
-        """Send a transaction in a thread and return once its block's events are folded in."""
-        receipt = await trio.to_thread.run_sync(send)
+        """Send a transaction in a thread and return once its block's events are folded in.
+
+        Raises RpcDistrusted where the chain's node contradicts itself: nothing is sent to another history.
+        """
+        if self._contradicts:
+            raise RpcDistrusted(self.trouble)
+        try:
+            receipt = await trio.to_thread.run_sync(send)
+        except ChainMismatch as error:
+            raise RpcDistrusted(str(error)) from error
         while self._tip.number < receipt.block:
             self._poke.set()
             await self._polled.wait()
@@ -131,7 +201,7 @@ class Chain:
         self._poke = trio.Event()
         events = await trio.to_thread.run_sync(self._stream.poll)
         tip = self._stream.tip
-        if tip is not None and tip.number > self._tip.number:
+        if tip is not None and tip != self._tip:
             self._tip, self._head_time, self._head_seen = tip, tip.timestamp, trio.current_time()
         self._state = self._state.fold(events)
         self._polled.set()

@@ -36,7 +36,22 @@ DATA_HINT = """
 # path = "patients.csv"
 """
 
+Url = Annotated[str, Field(min_length=1, max_length=2048)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RpcEndpoint(BaseModel):
+    """One Ethereum node of this site's operator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(min_length=1, max_length=2048, description="http(s)://... or ipc:///path.")
+    credentials_file: Path | None = Field(
+        default=None, description="File with `user:password` or `Bearer TOKEN`, for this node alone."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that this node's TLS is held against, instead of the system's."
+    )
 
 
 class RelaySettings(BaseModel):
@@ -117,7 +132,13 @@ class NodeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=64, description="The site's name, a label only.")
-    rpc: str = Field(min_length=1, max_length=2048, description="My Ethereum node: http(s)://... or ipc:///path.")
+    rpc: Url | Annotated[list[Url | RpcEndpoint], Field(min_length=1, max_length=8)] = Field(
+        description="My Ethereum node: http(s)://... or ipc:///path; or several, the preferred one first."
+    )
+    rpc_seconds: float = Field(default=30, ge=0.1, le=600, description="How long it may take to answer a call.")
+    rpc_head_seconds: float = Field(
+        default=120, ge=1, le=86400, description="How old its newest block may grow before it counts as behind."
+    )
     listen: str = Field(default="/ip4/127.0.0.1/tcp/0", max_length=256, description="Multiaddr to listen on.")
     announce: list[str] = Field(
         default=[], max_length=8, description="Multiaddrs to publish instead of the listening ones."
@@ -139,6 +160,11 @@ class NodeConfig(BaseModel):
     api: ApiConfig | None = Field(default=None, description="The operator's HTTP interface; off where it isn't there.")
     poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")
 
+    def endpoints_at(self, home: Path) -> tuple[RpcEndpoint, ...]:
+        """The site's Ethereum nodes, their files made to start from the site's folder."""
+        listed = [self.rpc] if isinstance(self.rpc, str) else self.rpc
+        return tuple(_endpoint(one, home) for one in listed)
+
     def password_at(self, home: Path) -> Path | None:
         """The password file, made to start from the site's folder."""
         return home / self.password_file if self.password_file is not None else None
@@ -146,6 +172,13 @@ class NodeConfig(BaseModel):
     def data_at(self, home: Path) -> dict[str, Any]:
         """The data source with its relative paths made to start from the site's folder."""
         return located(self.data, home)
+
+
+def _endpoint(one: str | RpcEndpoint, home: Path) -> RpcEndpoint:
+    if isinstance(one, str):
+        return RpcEndpoint(url=one)
+    files = {name: home / path for name in ("credentials_file", "ca_file") if (path := getattr(one, name)) is not None}
+    return one.model_copy(update=files)
 
 
 def located(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ledger.account import Account
 from ledger.client import Ledger
 from ledger.deployment import Deployment
 from ledger.errors import RpcError, TransactionError
-from ledger.rpc import NodeRpc
+from ledger.failover import Endpoints
 from ledger.stream import EventStream
 from node import config as configuration
 from node import endpoint, identity, log
@@ -42,7 +42,7 @@ async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
         me = await trio.to_thread.run_sync(identity.unlock, folder.keystore, config.password_at(folder.home))
         _log_to(folder, config)
         folder.stop_request.unlink(missing_ok=True)  # it was for a node before this one
-        rpc = endpoint.connect(config)
+        rpc = endpoint.connect(config, folder.home)
         ledger = Ledger(rpc, Deployment.load(folder.deployment), Account(me.key))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
@@ -50,7 +50,7 @@ async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
             nursery.start_soon(_hang_up, ledger, rpc)
             try:
                 await trio.to_thread.run_sync(partial(endpoint.check, ledger, config))
-                await _take_part(folder, config, me, ledger, nursery, die_at)
+                await _take_part(folder, config, me, ledger, rpc, nursery, die_at)
             except RpcError:
                 if not nursery.cancel_scope.cancel_called:  # else that was us, hanging up
                     raise
@@ -62,12 +62,19 @@ async def _take_part(
     config: NodeConfig,
     me: Identity,
     ledger: Ledger,
+    rpc: Endpoints,
     nursery: trio.Nursery,
     die_at: DieAt | None,
 ) -> None:
     """Follow the ledger, open the network and take part in studies, for ever."""
     logger = log.get()
-    chain = Chain(ledger, EventStream(ledger), config.poll_seconds)
+    chain = Chain(
+        ledger,
+        EventStream(ledger),
+        config.poll_seconds,
+        head_seconds=config.rpc_head_seconds,
+        move_on=rpc.move_on,
+    )
     store = FolderStore(folder.blobs)
     await nursery.start(chain.follow)
     if me.address not in chain.consortium.members:
@@ -101,7 +108,7 @@ async def _take_part(
     await participation.run(network)
 
 
-async def _hang_up(ledger: Ledger, rpc: NodeRpc) -> None:
+async def _hang_up(ledger: Ledger, rpc: Endpoints) -> None:
     """When the site stops: end what waits for the chain in threads, which nothing else can interrupt."""
     try:
         await trio.sleep_forever()

@@ -21,7 +21,8 @@ class Trainer:
     """One worker process for one study at this site (`python -m swarm.worker`, or another command that speaks as it).
 
     Requests are answered one at a time. A request that is cancelled takes the process with it, and the next request
-    starts a fresh one: that is how training on a round that is over is stopped, whatever it is busy with.
+    starts a fresh one: that is how training on a round that is over is stopped, whatever it is busy with. A process
+    that is still opening its data is kept: where rounds are shorter than that takes, none would ever be ready.
     """
 
     def __init__(self, spec: Path, data: dict[str, Any], store: Path, command: Sequence[str] = ()) -> None:
@@ -29,6 +30,7 @@ class Trainer:
         self._open = {"op": "open", "spec": str(spec), "data": data, "store": str(store)}
         self._process: trio.Process | None = None
         self._replies: Replies | None = None
+        self._opening_until: float | None = None
         self._busy = trio.Lock()
         self._log = log.get()
 
@@ -43,8 +45,13 @@ class Trainer:
             try:
                 if self._process is None:
                     await self._start()
+                if self._opening_until is not None:
+                    await self._opened(self._opening_until)
                 reply = await self._exchange({"op": op, **fields}, progress)
                 answered = True
+            except trio.Cancelled:
+                answered = self._opening_until is not None
+                raise
             except WorkerError as error:
                 answered = bool(error.cause)
                 raise
@@ -69,18 +76,25 @@ class Trainer:
         except OSError as error:
             raise WorkerError(f"the training process {self._command[0]} can't be started: {error}") from None
         self._replies = None if process.stdout is None else Replies(process.stdout, "the training process")
-        with trio.move_on_after(START_SECONDS):
+        self._opening_until = trio.current_time() + START_SECONDS
+        with trio.CancelScope(shield=True):  # a line into an empty pipe; a part of it would be of no use
+            await self._ask(self._open)
+
+    async def _opened(self, until: float) -> None:
+        """Await that the process has opened its study and data."""
+        with trio.move_on_at(until):
             try:
-                opened = await self._exchange(self._open, None)
+                reply = await self._settled(None)
             except WorkerError:
                 await self._stop()
                 raise
-            self._log.info("worker_started", pid=process.pid, opened=opened)
+            self._opening_until = None
+            self._log.info("worker_started", pid=self._process and self._process.pid, opened=reply)
             return
         raise WorkerError(f"the training process did not start within {START_SECONDS:.0f} s")
 
     async def _stop(self) -> None:
-        process, self._process = self._process, None
+        process, self._process, self._opening_until = self._process, None, None
         if process is not None:
             process.kill()
             await process.wait()
@@ -89,10 +103,17 @@ class Trainer:
                     await stream.aclose()
 
     async def _exchange(self, request: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
-        process = self._process
-        if process is None or process.stdin is None or self._replies is None:
+        await self._ask(request)
+        return await self._settled(progress)
+
+    async def _ask(self, request: dict[str, Any]) -> None:
+        if self._process is None or self._process.stdin is None:
             raise WorkerError("the training process is not running")
-        await process.stdin.send_all(json.dumps(request).encode() + b"\n")
+        await self._process.stdin.send_all(json.dumps(request).encode() + b"\n")
+
+    async def _settled(self, progress: Progress | None) -> dict[str, Any]:
+        if self._replies is None:
+            raise WorkerError("the training process is not running")
         return await self._replies.settled(progress)
 
 

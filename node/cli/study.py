@@ -180,7 +180,8 @@ def status(home: Path, as_json: bool) -> None:
         running = "runs" if data["node_running"] else "does not run"
         member = "a member" if data["member"] else "no member"
         click.echo(f"{data['name']} ({data['address']}): its node {running}; {member} of the consortium")
-        click.echo(f"chain {data['chain']['id']}, block {data['chain']['block']}")
+        trouble = f"; {data['chain']['trouble']}" if data["chain"]["trouble"] else ""
+        click.echo(f"chain {data['chain']['id']}, block {data['chain']['block']}{trouble}")
         if data["paused"] is not None:
             tables.pausing(data["paused"])
         for one in data["studies"]:

@@ -14,7 +14,8 @@ from ledger.client import Ledger
 from ledger.deployment import Deployment
 from ledger.devnet import Devnet
 from ledger.errors import AuditFailed, DevnetError
-from ledger.rpc import connect
+from ledger.failover import Endpoints
+from ledger.rpc import NodeRpc, connect
 from ledger.types import Block
 from node import config as configuration
 from node import endpoint
@@ -45,38 +46,35 @@ def open_source(home: Path) -> Iterator[Source]:
     home = home.absolute()
     sites = sorted(path.parent for path in (home / "sites").glob("*/config.toml"))
     if (home / "config.toml").is_file():
-        with _of_site(home, [home], configuration.load(home).rpc) as source:
+        with _of_site(home, [home], endpoint.connect(configuration.load(home), home)) as source:
             yield source
     elif sites and (home / "chain").is_dir():
-        with (
-            _demo_chain(home / "chain", configuration.load(sites[0]).rpc) as url,
-            _of_site(sites[0], sites, url) as source,
-        ):
+        with _demo_chain(home / "chain", sites[0]) as rpc, _of_site(sites[0], sites, rpc) as source:
             yield source
     else:
         raise ConfigurationError(f"{home} is neither a site's folder nor one that a demo left")
 
 
 @contextmanager
-def _demo_chain(folder: Path, url: str) -> Iterator[str]:
-    """Start a demo's chain, unless the demo still runs it; gives its address."""
+def _demo_chain(folder: Path, site: Path) -> Iterator[NodeRpc | Endpoints]:
+    """Start a demo's chain, unless the demo still runs it for its sites."""
     try:
         devnet = Devnet.start(folder)
     except DevnetError as error:
         if "running" not in str(error):
             raise
-        yield url
+        yield endpoint.connect(configuration.load(site), site)
         return
     with devnet:
-        yield devnet.ipc
+        yield connect(devnet.ipc)
 
 
 @contextmanager
-def _of_site(home: Path, stores: list[Path], url: str) -> Iterator[Source]:
+def _of_site(home: Path, stores: list[Path], rpc: NodeRpc | Endpoints) -> Iterator[Source]:
     config = configuration.load(home)
     deployment = Deployment.load(SiteFolder(home).deployment)
     folders = [SiteFolder(path).blobs for path in stores]
-    with closing(connect(url)) as rpc:
+    with closing(rpc):
         ledger = Ledger(rpc, deployment)
         endpoint.check(ledger, config)
         yield Source(ledger, tuple(FolderStore(folder) for folder in folders if folder.is_dir()))

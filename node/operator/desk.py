@@ -84,7 +84,7 @@ def open_desk(home: Path, *, signing: bool) -> Iterator[Desk]:
     deployment = Deployment.load(folder.deployment)
     me = identity.unlock(folder.keystore, config.password_at(folder.home)) if signing else None
     address = me.address if me is not None else identity.address_of(folder.keystore)
-    with closing(endpoint.connect(config)) as rpc:
+    with closing(endpoint.connect(config, folder.home)) as rpc:
         ledger = Ledger(rpc, deployment, Account(me.key) if me is not None else None)
         endpoint.check(ledger, config)
         desk = Desk(folder, config, me, address, ledger, EventStream(ledger))

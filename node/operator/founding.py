@@ -51,7 +51,7 @@ def init_site(new: NewSite) -> dict[str, Any]:
     me = identity.create(folder.keystore, password, scrypt_rounds=new.scrypt_rounds)
     if deployment is not None:
         deployment.save(folder.deployment)
-    write_atomically(folder.config, configuration.render(config))
+    write_atomically(folder.config, configuration.render(config), mode=0o600)  # an address may hold a password
     return {
         "home": str(folder.home),
         "name": config.name,
@@ -85,7 +85,7 @@ def found(home: Path, others: Mapping[str, str], *, quorum_bps: int, motion_seco
     config = configuration.load(folder.home)
     me = identity.unlock(folder.keystore, config.password_at(folder.home))
     founders = [Founder(me.address, config.name), *(Founder(account, name) for name, account in others.items())]
-    with closing(endpoint.connect(config)) as rpc:
+    with closing(endpoint.connect(config, folder.home)) as rpc:
         endpoint.check_kind(str(rpc.call("web3_clientVersion")), config)
         deployment = deploy(rpc, Account(me.key), founders, quorum_bps=quorum_bps, motion_seconds=motion_seconds)
     deployment.save(folder.deployment)

@@ -12,7 +12,7 @@ import trio
 from ledger.errors import RpcUnreachable
 from ledger.state import StudyState
 from ledger.types import Status, Terms
-from node import policy
+from node import endpoint, policy
 from node.errors import OperatorError, StudyRefused
 from node.operator.desk import Desk, open_desk, signer
 from node.operator.inspection import differences, in_words
@@ -89,7 +89,11 @@ def this_site(desk: Desk) -> dict[str, Any]:
         "member": desk.address in desk.consortium.members,
         "node_running": desk.folder.is_locked(),
         "paused": paused(desk.folder),
-        "chain": {"id": desk.ledger.deployment.chain_id, "block": desk.stream.cursor.block},
+        "chain": {
+            "id": desk.ledger.deployment.chain_id,
+            "block": desk.stream.cursor.block,
+            "trouble": endpoint.behind(desk.stream.tip, desk.config),
+        },
     }
 
 

@@ -1,6 +1,8 @@
 """The committed updates of a study: fetched by hash, checked once, and what was found remembered."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -35,6 +37,8 @@ class Inputs:
         # A blob may be committed in the statistics round and again in a later one, where it is no update.
         self._findings: dict[tuple[bytes, bool], Exclusion | None] = {}
         self._busy: dict[bytes, trio.Lock] = {}
+        self._early: dict[bytes, trio.CancelScope] = {}
+        self._insisted = Counter[bytes]()
 
     @property
     def output_bytes(self) -> int:
@@ -66,12 +70,40 @@ class Inputs:
             if finding is not Exclusion.UNREACHABLE:
                 return finding
         pause = RETRY_SECONDS
-        with trio.move_on_after(give_up):
+        with trio.move_on_after(give_up), self._instead_of_early(blob):
             while (finding := await self.fetch(blob, round_number, sources)) is Exclusion.UNREACHABLE and retry:
                 await trio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
             return finding
         return Exclusion.UNREACHABLE
+
+    async def fetch_early(self, blob: bytes, round_number: int, owner: Address) -> Exclusion | None:
+        """Fetch from the owner alone, until somebody insists on the blob: an owner that is silent must not hold it up.
+
+        What had come by then is kept.
+        """
+        if blob in self._insisted:
+            return Exclusion.UNREACHABLE
+        with trio.CancelScope() as scope:
+            self._early[blob] = scope
+            try:
+                return await self.fetch(blob, round_number, [owner])
+            finally:
+                if self._early.get(blob) is scope:
+                    del self._early[blob]
+        return Exclusion.UNREACHABLE
+
+    @contextmanager
+    def _instead_of_early(self, blob: bytes) -> Iterator[None]:
+        self._insisted[blob] += 1
+        if blob in self._early:
+            self._early.pop(blob).cancel()
+        try:
+            yield
+        finally:
+            self._insisted[blob] -= 1
+            if not self._insisted[blob]:
+                del self._insisted[blob]
 
     async def drop_damaged(self, blobs: Iterable[bytes]) -> bool:
         """Hash again what is here of these blobs and delete what the disk has damaged; say whether anything was."""

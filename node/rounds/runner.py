@@ -134,7 +134,7 @@ class StudyRunner:
                 self._commit_fails = not ok
             if not ok:
                 with trio.move_on_after(pause):
-                    await trio.sleep_forever()
+                    await self._chain.recovered()
             nursery.cancel_scope.cancel()
         return ok
 

@@ -55,7 +55,9 @@ class Upkeep:
         """Ask the owner until it gives its update or the round is over: it may learn of its own commit after we do."""
         pause = RETRY_SECONDS
         try:
-            while await self._inputs.fetch(entry.commitment.blob, entry.round, [entry.site]) is Exclusion.UNREACHABLE:
+            while (
+                await self._inputs.fetch_early(entry.commitment.blob, entry.round, entry.site) is Exclusion.UNREACHABLE
+            ):
                 await trio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
                 if entry not in self._committed():

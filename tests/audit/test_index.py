@@ -346,7 +346,7 @@ Indexer(Ledger(connect(url), given), IndexStore.open(Path(path), given), provisi
 """
 
 
-@pytest.mark.parametrize("fatal", [2, 6, 9])
+@pytest.mark.parametrize("fatal", [2, 4, 6])
 def test_a_process_that_is_killed_leaves_an_index_that_goes_on(fatal: int, world: World, tmp_path: Path) -> None:
     arguments = [str(tmp_path / "killed"), world.deployment.to_json(), world.devnet.ipc, str(fatal)]
     killed = subprocess.run([sys.executable, "-c", DYING, *arguments], check=False)

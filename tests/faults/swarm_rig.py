@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,21 +118,32 @@ def swarm(
     options: Callable[[str], Sequence[str]] = lambda name: (),
     command: Sequence[str] | None = None,
     commands: Mapping[str, Sequence[str]] | None = None,
-    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | Callable[[Devnet], Mapping[str, Mapping[str, Any]]] | None = None,
+    process: type[SiteProcess] = SiteProcess,
+    chain: Callable[[Path], AbstractContextManager[Any]] = Devnet.start,
     min_sites: int = 3,
     **limits: int,
 ) -> Iterator[Rig]:
     """Start a swarm; `options` are given to each site's process by name, `command` replaces `swarm-node run`.
 
-    `commands` and `configs` are for some sites only, by name: another program, and settings of their configuration.
+    `commands` and `configs` are for some sites only, by name: another program, and settings of their configuration,
+    which may depend on the devnet. `process` is how sites are started, `chain` another chain than the devnet.
     `limits` are time limits of the study's rounds, in seconds, and how many rounds updates are retained.
     """
     spec = specification(rounds, min_sites, **limits)
     names = [f"site-{index + 1}" for index in range(sites)]
     programs = {name: (commands or {}).get(name, command) for name in names}
     with (
-        Devnet.start(folder / "chain") as devnet,
-        swarm_on(devnet.ipc, folder, spec, programs, configs=configs, options=options) as rig,
+        chain(folder / "chain") as devnet,
+        swarm_on(
+            devnet.ipc,
+            folder,
+            spec,
+            programs,
+            configs=configs(devnet) if callable(configs) else configs,
+            options=options,
+            process=process,
+        ) as rig,
     ):
         rig.devnet = devnet
         yield rig
@@ -147,6 +158,7 @@ def swarm_on(
     *,
     configs: Mapping[str, Mapping[str, Any]] | None = None,
     options: Callable[[str], Sequence[str]] = lambda name: (),
+    process: type[SiteProcess] = SiteProcess,
 ) -> Iterator[Rig]:
     """Start a swarm on a chain that is there; `programs` are the sites by name, with what replaces `swarm-node run`."""
     with ExitStack() as stack:
@@ -155,9 +167,9 @@ def swarm_on(
             for index, name in enumerate(programs)
         ]
         scene = set_up(folder, chain, spec, plans)
-        processes = [SiteProcess(home.name, home, options(home.name)) for home in scene.homes]
-        for process in processes:
-            process.command = programs[process.name] or process.command
+        processes = [process(home.name, home, options(home.name)) for home in scene.homes]
+        for one in processes:
+            one.command = programs[one.name] or one.command
         cluster = stack.enter_context(Cluster(processes))
         ledger = Ledger(stack.enter_context(closing(connect(chain))), scene.deployment)
         watcher = Watcher(EventStream(ledger), scene.study)

@@ -118,6 +118,15 @@ def test_a_node_that_restarts_and_forgot_what_waited_gets_the_same_transaction_a
     assert clock.now >= 12.0
 
 
+def test_a_transaction_that_waits_for_its_block_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    chain = MemoryChain(waits=False, automine=False)
+    clock.at = {12.0: chain.mine}
+    signed, _ = sender(chain, clock).send(TARGET, b"", 50_000)
+    assert f"{signed.hash.hex()} is not in a block after" in caplog.text
+    assert "is sent again" in caplog.text
+
+
 def test_a_chain_that_makes_no_blocks_times_out_and_says_that_it_may_still_be_mined() -> None:
     chain, clock = MemoryChain(automine=False), Clock()
     with pytest.raises(TransactionTimeout, match="may still") as caught:

@@ -198,6 +198,39 @@ def test_history_that_was_rewritten_is_noticed(after: int) -> None:
         reader.poll()
 
 
+@pytest.mark.parametrize("empty", [1, 20])
+def test_blocks_without_events_may_be_replaced(empty: int) -> None:
+    chain = MemoryChain()
+    chain.mine(vote(1))
+    for _ in range(empty):
+        chain.mine()
+    reader = stream(chain)
+    assert motions(reader.poll()) == [1]
+    chain.rewrite(min(3, empty))
+    for number in range(30):
+        chain.mine(vote(10 + number))
+    found: list[Event] = []
+    while len(found) < 30:
+        found += reader.poll()
+    assert motions(found) == [10 + number for number in range(30)]
+
+
+def test_a_node_that_shows_two_histories_at_once_leads_nobody_in_circles() -> None:
+    class TwoFaced(MemoryChain):
+        def call(self, method: str, *params: Any) -> Any:
+            answer = super().call(method, *params)
+            lies = method == "eth_getBlockByNumber" and params[0] == "0x2"
+            return {**answer, "parentHash": "0x" + "11" * 32} if lies else answer
+
+    chain = TwoFaced()
+    chain.mine()
+    reader = stream(chain)
+    reader.poll()
+    chain.mine()
+    with pytest.raises(ChainMismatch, match="two histories at once"):
+        reader.poll()
+
+
 def test_a_cursor_of_another_history_is_noticed_at_once() -> None:
     chain = MemoryChain()
     chain.mine(vote(1))

@@ -45,6 +45,10 @@ def main() -> None:
                 say({"event": "coffee"})
             case "overlong":
                 print("x" * (2 << 20), flush=True)
+            case "when-told":
+                while not Path(folder, "go").exists():
+                    time.sleep(0.01)
+                say({"event": "done", "op": json.loads(line)["op"], "pid": os.getpid()})
             case "silent":
                 time.sleep(600)
 

@@ -133,6 +133,7 @@ class ScriptedChain:
         self.spec = spec
         self._state = LedgerState()
         self._changed = trio.Event()
+        self._recovery = trio.Event()
         self._block = 0
         self.say(ConsortiumFounded, quorum_bps=6667, motion_seconds=60)
         for seat, name in enumerate(NAMES):
@@ -181,6 +182,14 @@ class ScriptedChain:
     async def changed_or(self, until: float | None) -> None:
         with trio.move_on_at(float("inf") if until is None else until):
             await self.changed()
+
+    async def recovered(self) -> None:
+        await self._recovery.wait()
+
+    def recover(self) -> None:
+        """Say that the chain's node is well again."""
+        self._recovery.set()
+        self._recovery = trio.Event()
 
     async def submit(self, send: Callable[[], Receipt]) -> Receipt:
         await trio.lowlevel.checkpoint()

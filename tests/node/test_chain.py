@@ -1,6 +1,7 @@
 """The ledger as a live value, on a virtual clock and with a stream that does what a test says."""
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 import trio
 
 from ledger.calls import Receipt
-from ledger.errors import ChainMismatch, RpcError, RpcRefused, RpcUnreachable
+from ledger.errors import ChainMismatch, RpcDistrusted, RpcError, RpcRefused, RpcUnreachable
 from ledger.events import ConsortiumFounded, Event, SiteAdmitted
 from ledger.types import Block, Position
-from node.chain import MAX_BACKOFF, Chain
+from node.chain import LONGEST_PAUSE, MAX_BACKOFF, Chain
 
 VIRTUAL_CLOCK = True
 POLL_SECONDS = 0.25
@@ -25,6 +26,8 @@ class Stream:
         self.tip: Block | None = None
         self.polls: list[float] = []
         self.trouble: Exception | None = None
+        self.head = 9
+        self.tips: Iterator[Block] = iter(())
         self._waiting: list[Event] = []
         self._head = 0
         self.mine(ConsortiumFounded(at=self._next(), quorum_bps=6667, motion_seconds=60))
@@ -33,7 +36,7 @@ class Stream:
         self.polls.append(trio.current_time())
         if self.trouble is not None:
             raise self.trouble
-        self.tip = Block(self._head, bytes(32), START + self._head)
+        self.tip = next(self.tips, Block(self._head, bytes(32), START + self._head))
         events, self._waiting = self._waiting, []
         return events
 
@@ -49,10 +52,10 @@ class Stream:
 
 
 @asynccontextmanager
-async def following() -> AsyncIterator[tuple[Chain, Stream]]:
+async def following(**options: Any) -> AsyncIterator[tuple[Chain, Stream]]:
     stream: Any = Stream()
     ledger: Any = None
-    chain = Chain(ledger, stream, POLL_SECONDS)
+    chain = Chain(ledger, stream, POLL_SECONDS, **options)
     async with trio.open_nursery() as nursery:
         await nursery.start(chain.follow)
         yield chain, stream
@@ -109,8 +112,10 @@ async def test_a_node_that_cannot_be_asked_is_asked_again_later_and_later(troubl
         assert pauses[-1] == MAX_BACKOFF
         stream.trouble = None
         stream.admit("ada")
-        await chain.changed()
+        with trio.fail_after(2 * MAX_BACKOFF):
+            await chain.recovered()
         assert chain.reachable
+        assert "ada" in chain.consortium.members
 
 
 async def test_a_write_that_waits_survives_an_outage() -> None:
@@ -140,12 +145,55 @@ async def test_the_first_look_at_the_ledger_may_not_fail(trouble: Exception) -> 
         await Chain(ledger, stream, POLL_SECONDS).follow()
 
 
-async def test_another_chain_ends_the_following() -> None:
-    async def follow_until_it_is_reset() -> None:
-        async with following() as (chain, stream):
-            stream.trouble = ChainMismatch("it was reset")
-            await chain.changed()
+async def test_another_history_is_told_of_and_nothing_is_sent_until_the_right_one_is_back() -> None:
+    async with following() as (chain, stream):
+        stream.trouble = ChainMismatch("it was reset")
+        await trio.sleep(60)
+        assert "it was reset" in chain.trouble
+        assert "writes nothing" in chain.trouble
+        sent: list[int] = []
+        with pytest.raises(RpcDistrusted, match="it was reset"):
+            await chain.submit(lambda: sent.append(1))  # type: ignore[arg-type, return-value]
+        assert sent == []
+        stream.trouble = None
+        stream.admit("ada")
+        await chain.changed()
+        await trio.sleep(0)
+        assert "ada" in chain.consortium.members
+        assert chain.trouble == ""
 
-    with pytest.raises(ExceptionGroup) as caught:
-        await follow_until_it_is_reset()
-    assert caught.group_contains(ChainMismatch)
+
+async def test_a_write_that_finds_another_history_is_no_end_of_the_site() -> None:
+    async with following() as (chain, _):
+
+        def send() -> Receipt:
+            raise ChainMismatch("nothing was recorded")
+
+        with pytest.raises(RpcDistrusted, match="nothing was recorded"):
+            await chain.submit(send)
+
+
+async def test_a_node_without_new_blocks_is_said_to_be_behind_and_the_next_one_is_asked() -> None:
+    reasons: list[str] = []
+    async with following(head_seconds=30, move_on=reasons.append) as (chain, stream):
+        await trio.sleep(25)
+        assert (chain.trouble, reasons) == ("", [])
+        await trio.sleep(10)
+        assert "there is no block after block 1" in chain.trouble
+        assert len(reasons) == 1
+        stream.head = 0
+        await trio.sleep(30)
+        assert "is at block 0 and behind block 1" in chain.trouble
+        assert len(reasons) == 2
+        stream.admit("ada")
+        await chain.changed()
+        await trio.sleep(0)
+        assert chain.trouble == ""
+
+
+async def test_a_block_that_its_node_takes_back_is_no_longer_the_tip() -> None:
+    async with following() as (chain, stream):
+        for tip in (Block(3, b"\x01" * 32, START + 3), Block(2, b"\x02" * 32, START + 2)):
+            stream.tips = itertools.repeat(tip)
+            await trio.sleep(2 * LONGEST_PAUSE)
+            assert chain.tip == tip

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 from round_world import (
     NAMES,
     Misbehaviour,
@@ -44,6 +45,28 @@ async def test_an_input_whose_owner_is_gone_comes_from_whoever_has_it() -> None:
         world.hub.misbehaviour["dora"] = Misbehaviour.UNREACHABLE
         gathered = await world.gather(world.entries(blobs))
         assert gathered.seats == 0b1111
+
+
+async def test_an_early_fetch_from_a_silent_owner_holds_up_nobody_who_asks_others_too() -> None:
+    async with connected() as world, trio.open_nursery() as nursery:
+        blobs = world.honest()
+        give_update(world.stores["cleo"], [3, 2, 3, 4])
+        world.hub.misbehaviour["dora"] = Misbehaviour.STALL
+        nursery.start_soon(world.inputs.fetch_early, blobs["dora"], 1, "dora")
+        await trio.testing.wait_all_tasks_blocked()
+        started = trio.current_time()
+        assert (await world.gather(world.entries(blobs), give_up=4.0)).seats == 0b1111
+        assert trio.current_time() - started < 4.0
+
+
+async def test_an_early_fetch_keeps_out_of_the_way_while_somebody_insists() -> None:
+    async with connected() as world, trio.open_nursery() as nursery:
+        blobs = world.honest()
+        world.hub.misbehaviour["dora"] = Misbehaviour.UNREACHABLE
+        nursery.start_soon(world.gather, world.entries(blobs))
+        await trio.testing.wait_all_tasks_blocked()
+        world.hub.misbehaviour["dora"] = Misbehaviour.STALL
+        assert await world.inputs.fetch_early(blobs["dora"], 1, "dora") is Exclusion.UNREACHABLE
 
 
 async def test_an_input_that_nobody_has_is_waited_for_and_left_out() -> None:

@@ -10,7 +10,7 @@ import trio
 from ledger_script import NAMES, RunnerWorld, commitment, specification
 from round_world import give_model, give_update
 
-from ledger.errors import ChainMismatch, RpcUnreachable, TransactionLost, TransactionTimeout
+from ledger.errors import RpcDistrusted, RpcUnreachable, TransactionLost, TransactionTimeout
 from ledger.events import CommitsVoided, LeaderFailed, RoundRetried
 from ledger.reverts import CommitEpsilonBudgetExceeded, RoundNotEligible
 from ledger.types import Fault, Status
@@ -188,6 +188,7 @@ async def test_a_site_that_is_paused_after_its_commit_still_reviews_and_then_res
     [
         RoundNotEligible(1, "ada"),
         RpcUnreachable("nobody listens"),
+        RpcDistrusted("it was reset"),
         TransactionTimeout("not in a block", bytes(32)),
         lost(),
         OSError(28, "No space left on device"),
@@ -217,11 +218,16 @@ async def test_a_pause_ends_when_something_else_is_to_be_done(world: RunnerWorld
         assert trio.current_time() - before < 1
 
 
-async def test_another_chain_ends_the_site(world: RunnerWorld) -> None:
-    world.chain.ledger.refusals["commit"] = ChainMismatch("it was reset")
-    with pytest.raises(ExceptionGroup) as caught:
-        await world.make().run()
-    assert caught.group_contains(ChainMismatch)
+async def test_a_pause_ends_when_the_chains_node_is_well_again(world: RunnerWorld) -> None:
+    ledger = world.chain.ledger
+    ledger.refusals["commit"] = RpcDistrusted("it was reset")
+    async with running(world):
+        await world.chain.until(lambda: len(ledger.times) == 8)
+        del ledger.refusals["commit"]
+        before = trio.current_time()
+        world.chain.recover()
+        await world.chain.until(lambda: bool(world.sent))
+        assert trio.current_time() - before < 1
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,27 @@ async def test_a_cancelled_request_takes_the_process_with_it(tmp_path: Path) -> 
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trainer.request, "train")
-                await until_started(tmp_path, 1)
+                while trainer._process is None or trainer._opening_until is not None:
+                    await trio.sleep(0.01)
                 scope.cancel()
         assert all(not lives(process) for process in started(tmp_path))
         trainer._command[-1:] = ["done"]
         assert (await trainer.request("moments"))["op"] == "moments"
+
+
+async def test_a_process_that_opens_its_data_when_its_request_is_cancelled_is_ready_for_the_next(
+    tmp_path: Path,
+) -> None:
+    async with worker(tmp_path, "when-told", "done") as trainer:
+        for _ in range(3):
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trainer.request, "train")
+                    await until_started(tmp_path, 1)
+                    scope.cancel()
+        (only,) = started(tmp_path)
+        (tmp_path / "go").touch()
+        assert (await trainer.request("train"))["pid"] == only
 
 
 async def test_a_process_that_does_not_start_in_time_is_given_up(

@@ -173,6 +173,11 @@ class SimulatedStream:
         self._way = way
         self._read = 0
 
+    @property
+    def head(self) -> int:
+        """The newest block that this site's node shows."""
+        return -1 if self.tip is None else self.tip.number
+
     async def poll(self) -> list[Event]:
         """Give the events of the blocks that this site's node shows and that were not read yet."""
         await self._way.go()
