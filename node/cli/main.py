@@ -8,6 +8,7 @@ from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
 from node.cli.doctor import doctor
+from node.cli.explorer import explorer
 from node.cli.membership import found, init, join, leave, members, remove, vote
 from node.cli.model import model
 from node.cli.options import CONTEXT
@@ -32,7 +33,7 @@ def main() -> None:
 
 BEGINNING = (demo, init, found, join)
 CONSORTIUM = (members, vote, leave, remove)
-STUDIES = (study, doctor, rehearse, run, status, model, audit)
+STUDIES = (study, doctor, rehearse, run, status, model, audit, explorer)
 TOOLS = (data, devnet, chain)
 
 for command in (*BEGINNING, *CONSORTIUM, *STUDIES, *TOOLS):

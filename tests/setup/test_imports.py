@@ -49,6 +49,7 @@ BROUGHT_BY = {
     "google": "protobuf",
     "hexbytes": "web3",
     "multiaddr": "libp2p",
+    "markupsafe": "jinja2",
     "PIL": "pillow",
     "requests": "web3",
     "rlp": "web3",
