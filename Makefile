@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
+# Where this is set, as in many containers, every process that starts would compile PyTorch's and libp2p's sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Tests that run at a time: one more than there are cores, since many wait for processes and deadlines; eight at most,
 # since some start several processes of their own.

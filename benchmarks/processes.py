@@ -34,6 +34,13 @@ class Processes:
             peaks[kind] = max(peaks[kind], _peak(process))
         return peaks
 
+    def resident_bytes(self) -> dict[str, int]:
+        """The memory that the processes of each kind hold now, together."""
+        held = dict.fromkeys(KINDS, 0)
+        for kind, process in self._each():
+            held[kind] += process.memory_info().rss
+        return held
+
     def _each(self) -> Iterator[tuple[str, psutil.Process]]:
         for pid in self.sites:
             site = psutil.Process(pid)

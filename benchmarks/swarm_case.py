@@ -34,6 +34,7 @@ LIMITS = {
     "grace_seconds": 900,
     "merge_seconds": 300,
     "review_seconds": 300,
+    "least_seconds": 900,
 }
 START_SECONDS = 900.0
 ROUND_SECONDS = 60.0
@@ -149,7 +150,7 @@ def measure(case: Case, folder: Path, say: Callable[[str], None]) -> Result:
     """Run a case in a folder that isn't there yet; raises BenchmarkFailed."""
     folder.mkdir(parents=True)
     begun = time.monotonic()
-    spec, plans = _plan(case, folder)
+    spec, plans = plan_case(case, folder)
     with ExitStack() as stack:
         running = stack.enter_context(chain(folder / "chain"))
         scene = set_up(folder, running.ipc, spec, plans)
@@ -158,17 +159,18 @@ def measure(case: Case, folder: Path, say: Callable[[str], None]) -> Result:
         watcher = Watcher(EventStream(Ledger(rpc, scene.deployment)), scene.study)
         watcher.catch_up()
         processes = Processes(tuple(site.process.pid for site in cluster.sites), running.pid)
-        _follow(watcher, cluster, 1, START_SECONDS)
+        follow_to(watcher, cluster, 1, START_SECONDS)
         first = _read(watcher, processes)
         say(f"{case}: round 1 is final after {first.at - begun:.0f} s")
-        _follow(watcher, cluster, case.measured[-1], ROUND_SECONDS * case.rounds)
+        follow_to(watcher, cluster, case.measured[-1], ROUND_SECONDS * case.rounds)
         last = _read(watcher, processes)
-        timings = [_timings(site.log, case.measured[-1]) for site in cluster.sites]
+        timings = [read_timings(site.log, case.measured[-1]) for site in cluster.sites]
         usage = _usage(rpc, first.block, last.block)
     return _result(case, first.at - begun, (first, last), usage, timings)
 
 
-def _plan(case: Case, folder: Path) -> tuple[StudySpec, list[SitePlan]]:
+def plan_case(case: Case, folder: Path) -> tuple[StudySpec, list[SitePlan]]:
+    """The study of a case, whose initial model it writes, and its sites."""
     record = studies.draft("breast-cancer").model_dump(mode="json")
     record["model"]["parameters"] = {"hidden": list(case.hidden)}
     record["data"]["standardise"] = case.trains
@@ -187,7 +189,7 @@ def _site(case: Case, index: int, initial: Path) -> SitePlan:
     return SitePlan(name, {"seed": index, "initial": str(initial)}, {"worker": worker})
 
 
-def _follow(watcher: Watcher, cluster: Cluster, number: int, patience: float) -> None:
+def follow_to(watcher: Watcher, cluster: Cluster, number: int, patience: float) -> None:
     """Follow the ledger until a round is final."""
     deadline = time.monotonic() + patience
     while not _is_final(watcher, number):
@@ -214,7 +216,7 @@ def _read(watcher: Watcher, processes: Processes) -> _Reading:
     )
 
 
-def _timings(log: Path, last: int) -> Timings:
+def read_timings(log: Path, last: int) -> Timings:
     """Read what a site says of each round, once it has said it of the last one."""
     deadline = time.monotonic() + LOG_SECONDS
     while True:

@@ -83,6 +83,7 @@ class Terms:
     grace_seconds: int
     merge_seconds: int
     review_seconds: int
+    least_seconds: int
     weight_cap: int
     epsilon_budget: int
     clip_bound: int

@@ -9,7 +9,7 @@ from ledger.calls import Receipt
 from ledger.client import Ledger
 from ledger.errors import RpcError
 from ledger.state import ConsortiumState, LedgerState, StudyState
-from ledger.stream import EventStream
+from ledger.stream import Cursor, EventStream
 from ledger.types import Block
 from node import log
 from node.network.port import Started
@@ -39,6 +39,7 @@ class Chain:
         self.ledger = ledger
         self._state = LedgerState()
         self.reachable = True
+        self.rpc_errors = 0
         self._stream = stream
         self._poll_seconds = poll_seconds
         self._changed = trio.Event()
@@ -70,6 +71,14 @@ class Chain:
         """The number of that block."""
         return self._tip.number
 
+    def snapshot(self) -> tuple[LedgerState, Cursor | None]:
+        """What the ledger said so far, and how far that is: from there another reader can go on."""
+        return self._state, Cursor(self._tip.number, self._tip.hash) if self._tip.number >= 0 else None
+
+    def head_age(self) -> float:
+        """Seconds since the newest block was first seen, by this machine's clock."""
+        return trio.current_time() - self._head_seen
+
     def now(self) -> float:
         """Chain time in seconds."""
         return self._head_time + trio.current_time() - self._head_seen
@@ -92,6 +101,7 @@ class Chain:
                 if self.reachable:
                     self._log.warning("rpc_unreachable", reason=str(error))
                 self.reachable = False
+                self.rpc_errors += 1
                 pause = min(2 * pause, MAX_BACKOFF)
                 continue
             if not self.reachable:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from ledger.state import RoundState, StudyState
 from ledger.types import Address, Position
@@ -106,17 +107,23 @@ class _Index:
         for one in study.rounds[self._rounds :]:
             _note(self._present, one)
         for commit in (*study.voided, *study.upcoming.values()):
-            _add(self._present, commit.commitment.blob, _Claim(commit.at, frozenset((commit.site,))))
+            _add(self._present, commit.commitment.blob, _Claim(commit.at, _only(commit.site)))
 
 
 def _note(claims: dict[bytes, _Claim], one: RoundState) -> None:
     for commit in one.all_commits():
-        _add(claims, commit.commitment.blob, _Claim(commit.at, frozenset((commit.site,))))
+        _add(claims, commit.commitment.blob, _Claim(commit.at, _only(commit.site)))
     for term in one.terms:
         if term.publication is not None:
             _add(claims, term.publication.output, _Claim(term.publication.at))
     if one.final is not None:
         _add(claims, one.final.output, _Claim(one.final.at, final=True))
+
+
+@cache
+def _only(site: Address) -> frozenset[Address]:
+    """The set of one site: one object for all of its claims, of which every round brings some."""
+    return frozenset((site,))
 
 
 def _add(claims: dict[bytes, _Claim], blob: bytes, claim: _Claim) -> None:

@@ -5,20 +5,25 @@ A site lives in one folder:
     config.toml      this configuration
     keystore.json    the site's encrypted key
     deployment.json  which chain and contracts (same file at every site)
+    api/             secret and register of the HTTP interface's tokens
+    logs/            the node's log, bounded
+    paused.json      there while the site is paused
     blobs/           updates and models by hash
     studies/ID/      what this site must remember of a study, its models and results
 """
 
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from node.errors import ConfigurationError
 
 MAX_CONFIG_BYTES = 64 * 1024
+API_LISTEN = "127.0.0.1:8630"
 
 PATH_FIELDS = ("path", "test_path")
 """Fields of data sources that are paths."""
@@ -31,6 +36,55 @@ DATA_HINT = """
 """
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ApiConfig(BaseModel):
+    """The operator's HTTP interface; paths are relative to the site's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    listen: str = Field(default=API_LISTEN, max_length=256, description="host:port; an IPv6 address in brackets.")
+    certificate: Path | None = Field(default=None, description="TLS certificate chain in PEM.")
+    private_key: Path | None = Field(default=None, description="The certificate's private key in PEM.")
+    min_free_mib: int = Field(default=512, ge=0, le=1 << 40, description="Less free disk is unhealthy.")
+    stale_head_seconds: float = Field(
+        default=120, gt=0, le=1 << 31, description="No new block for longer is unhealthy; not on a development chain."
+    )
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host, without brackets, and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no other machine can reach it."""
+        host, _ = self.endpoint
+        return host == "localhost" or _is_loopback(host)
+
+    @field_validator("listen")
+    @classmethod
+    def _is_endpoint(cls, text: str) -> str:
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65_535 or (":" in host and host[0] != "["):
+            raise ValueError(f"{text!r} is not host:port, such as {API_LISTEN} or [::1]:8630")
+        return text
+
+    @model_validator(mode="after")
+    def _has_tls_elsewhere(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together")
+        if self.certificate is None and not self.is_local:
+            raise ValueError(f"{self.listen} is open to other machines: set certificate and private_key, for TLS")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class NodeConfig(BaseModel):
@@ -57,6 +111,7 @@ class NodeConfig(BaseModel):
         default=[], max_length=64, description="Command of the training process, instead of this program's own."
     )
     dev: bool = Field(default=False, description="Run on a development chain, which is one party's machine.")
+    api: ApiConfig | None = Field(default=None, description="The operator's HTTP interface; off where it isn't there.")
     poll_seconds: float = Field(default=0.25, ge=0.005, le=60, description="How often to ask for new blocks.")
 
     def password_at(self, home: Path) -> Path | None:
@@ -103,5 +158,8 @@ def render(config: NodeConfig) -> bytes:
     """The configuration as TOML: what differs from the defaults, and how to name data where there is none."""
     import tomli_w
 
-    text = tomli_w.dumps(config.model_dump(mode="json", exclude_defaults=True))
+    record = config.model_dump(mode="json", exclude_defaults=True)
+    if config.api is not None:
+        record["api"] = {"listen": config.api.listen, **record["api"]}  # said, where an operator may want to change it
+    text = tomli_w.dumps(record)
     return (text if config.data else text + DATA_HINT).encode()

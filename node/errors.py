@@ -8,6 +8,7 @@ NodeError
 ├── StorageError         this site's own disk doesn't keep or give what it should
 ├── WorkerError          the training process failed or died
 ├── OperatorError        what an operator asked for can't be done as things stand
+├── TokenInvalid         a token of the HTTP interface that opens nothing
 ├── Unfit                this site can't take part as it is
 │   └── DataUnfit        its data doesn't fit the study
 └── DemoError            the demo could not be run
@@ -69,6 +70,12 @@ class OperatorError(NodeError):
     """What an operator asked for can't be done as things stand."""
 
     code = "node.operator"
+
+
+class TokenInvalid(NodeError):
+    """A token of the HTTP interface that opens nothing; the message never repeats it."""
+
+    code = "node.token_invalid"
 
 
 class Unfit(NodeError):

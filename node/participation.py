@@ -17,11 +17,13 @@ from node.identity import Identity
 from node.network.errors import NetworkError
 from node.network.port import Network
 from node.reveals import RevealChain, chain_length
+from node.rounds.decide import PAUSED_SECONDS
 from node.rounds.runner import StudyRunner
 from node.rounds.site_parts import SiteParts
 from node.site_folder import SiteFolder
 from node.specification import specification
 from node.study_folder import StudyFolder
+from node.tally import Tally
 from node.trainer import Trainer, hold_against
 from swarm.blobs import BlobStore
 from swarm.errors import SwarmError
@@ -36,7 +38,14 @@ class Participation:
     """Every study on the ledger, as far as it concerns this site."""
 
     def __init__(
-        self, folder: SiteFolder, config: NodeConfig, me: Identity, chain: Chain, store: BlobStore, die_at: DieAt | None
+        self,
+        folder: SiteFolder,
+        config: NodeConfig,
+        me: Identity,
+        chain: Chain,
+        store: BlobStore,
+        die_at: DieAt | None,
+        tally: Tally | None = None,
     ) -> None:
         self._folder = folder
         self._config = config
@@ -44,6 +53,7 @@ class Participation:
         self._chain = chain
         self._store = store
         self._die_at = die_at
+        self._tally = tally or Tally()
         self._claims = Claims(chain, me.address)
         self._begun: set[int] = set()
         self._log = log.get()
@@ -77,12 +87,15 @@ class Participation:
                 return
             except StudyRefused as refusal:
                 self._log.error("study_refused", study=number, reason=str(refusal))
+                self._tally.halt(number, refusal.code)
                 return
             except (RpcError, TransactionError, ContractError, NetworkError, NodeError, SwarmError) as error:
                 self._log.error("study_interrupted", study=number, code=error.code, reason=str(error), retry=pause)
+                self._tally.halt(number, error.code)
             except OSError as error:
                 code, reason = StorageError.code, f"this site's own disk: {error}"
                 self._log.error("study_interrupted", study=number, code=code, reason=reason, retry=pause)
+                self._tally.halt(number, code)
             await trio.sleep(pause)
             pause = min(2 * pause, MAX_RETRY_SECONDS)
 
@@ -105,7 +118,17 @@ class Participation:
             if not await self._join(number, spec, reveals):
                 return
             self._claims.enter(number, spec)
-            site = SiteParts(self._me.address, self._chain, network, self._store, self._claims, self._die_at)
+            self._tally.under_way(number)
+            site = SiteParts(
+                self._me.address,
+                self._chain,
+                network,
+                self._store,
+                self._claims,
+                self._die_at,
+                self._folder.is_paused,
+                self._tally,
+            )
             runner = StudyRunner(site, number, spec, folder, trainer, reveals)
             await runner.run()
             await self._conclude(number, folder, trainer, runner)
@@ -115,6 +138,8 @@ class Participation:
     async def _join(self, number: int, spec: StudySpec, reveals: RevealChain) -> bool:
         """Accept the study unless that is done, and await its start; False where it never starts."""
         if self._me.address not in self._chain.studies[number].sites:
+            while self._folder.is_paused():
+                await trio.sleep(PAUSED_SECONDS)
             await self._chain.submit(partial(self._chain.ledger.accept, number, spec.hash, reveals.tip))
             self._log.info("study_accepted", study=number, name=spec.study.name, spec=spec.hash.hex())
         while self._chain.studies[number].status is Status.PROPOSED:

@@ -14,19 +14,22 @@ from ledger.rpc import NodeRpc
 from ledger.stream import EventStream
 from node import config as configuration
 from node import endpoint, identity, log
+from node.api.live import LiveSite
 from node.chain import Chain
 from node.config import NodeConfig
-from node.errors import NotMemberError
+from node.errors import ConfigurationError, NotMemberError
 from node.faults import DieAt
 from node.identity import Identity
 from node.network.host import open_network
 from node.network.port import Hello, Network, PeerFault
 from node.participation import Participation
 from node.site_folder import SiteFolder
+from node.tally import Tally
 from node.version import SOFTWARE
 from swarm.folder_store import FolderStore
 
 RETRY_SECONDS = 5.0
+LOOK_SECONDS = 0.5
 
 
 async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
@@ -35,11 +38,13 @@ async def run_site(home: Path, *, die_at: DieAt | None = None) -> None:
     config = configuration.load(folder.home)
     with folder.lock():
         me = await trio.to_thread.run_sync(identity.unlock, folder.keystore, config.password_at(folder.home))
-        log.configure(site=config.name)
+        _log_to(folder, config)
+        folder.stop_request.unlink(missing_ok=True)  # it was for a node before this one
         rpc = endpoint.connect(config)
         ledger = Ledger(rpc, Deployment.load(folder.deployment), Account(me.key))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+            nursery.start_soon(_stop_on_request, folder, nursery.cancel_scope)
             nursery.start_soon(_hang_up, ledger, rpc)
             try:
                 await trio.to_thread.run_sync(partial(endpoint.check, ledger, config))
@@ -67,7 +72,8 @@ async def _take_part(
         raise NotMemberError(
             f"{me.address} is not a member of consortium {ledger.deployment.consortium}; its members must admit it"
         )
-    participation = Participation(folder, config, me, chain, store, die_at)
+    tally = Tally()
+    participation = Participation(folder, config, me, chain, store, die_at, tally)
     network = open_network(
         me.key,
         store,
@@ -75,11 +81,16 @@ async def _take_part(
         listen=config.listen,
         announce=config.announce,
         may_serve=participation.may_serve,
-        on_fault=partial(_note_fault, logger),
+        on_fault=partial(_note_fault, logger, tally),
     )
     network.set_members(_dialable(chain))
     await nursery.start(network.run)
     nursery.start_soon(_follow_members, chain, network)
+    if config.api is not None:
+        from node.api.server import serve_api  # a site without the interface does without its libraries
+
+        live = LiveSite(folder, config, me, chain, network, store, tally, nursery.cancel_scope.cancel)
+        await nursery.start(serve_api, live, config.api)
     await _publish_addresses(chain, me.address, network.addresses())
     logger.info("site_started", address=me.address, addresses=network.addresses(), block=chain.block)
     await participation.run(network)
@@ -99,6 +110,20 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
         async for number in signals:
             log.get().info("stopping", signal=signal.Signals(number).name)
             scope.cancel()
+
+
+async def _stop_on_request(folder: SiteFolder, scope: trio.CancelScope) -> None:
+    while not folder.stop_request.exists():
+        await trio.sleep(LOOK_SECONDS)
+    log.get().info("stopping", request=folder.stop_request.name)
+    scope.cancel()
+
+
+def _log_to(folder: SiteFolder, config: NodeConfig) -> None:
+    try:
+        log.configure(folder=folder.logs, site=config.name)
+    except OSError as error:
+        raise ConfigurationError(f"can't write logs to {folder.logs}: {error.strerror}") from None
 
 
 def _dialable(chain: Chain) -> dict[str, tuple[str, ...]]:
@@ -128,5 +153,6 @@ async def _publish_addresses(chain: Chain, address: str, addresses: list[str]) -
             log.get().info("addresses_published", addresses=addresses)
 
 
-def _note_fault(logger: log.Logger, fault: PeerFault) -> None:
+def _note_fault(logger: log.Logger, tally: Tally, fault: PeerFault) -> None:
+    tally.peer_fault(fault)
     logger.warning("peer_fault", peer=fault.address, kind=fault.kind.value, detail=fault.detail)

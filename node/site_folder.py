@@ -36,6 +36,30 @@ class SiteFolder:
         """Updates and models by hash."""
         return self.home / "blobs"
 
+    @property
+    def logs(self) -> Path:
+        """The log files."""
+        return self.home / "logs"
+
+    @property
+    def api(self) -> Path:
+        """The secret and the register of the HTTP interface's tokens."""
+        return self.home / "api"
+
+    @property
+    def paused(self) -> Path:
+        """There while the operator wants the site to take no new work."""
+        return self.home / "paused.json"
+
+    @property
+    def stop_request(self) -> Path:
+        """There from the moment when the operator asks the node to stop until it has."""
+        return self.home / ".stop"
+
+    def is_paused(self) -> bool:
+        """Whether the site takes no new work; also where the file says nothing that can be read."""
+        return self.paused.exists()
+
     def study(self, number: int) -> Path:
         """What the site remembers of one study."""
         return self.home / "studies" / str(number)

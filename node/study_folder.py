@@ -13,6 +13,8 @@ from node.files import write_atomically
 from node.rounds.decide import Basis
 from swarm.nesting import check_nesting
 
+TIMINGS = "timings.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateRecord:
@@ -83,10 +85,46 @@ class StudyFolder:
             "weight": update.weight,
             "epsilon_micro": update.epsilon_micro,
         }
-        inputs = hashlib.sha256((basis.base or b"") + (basis.moments or b"")).hexdigest()
-        name = f"{basis.round:05d}-{inputs[:16]}.json"
-        write_atomically(self.path / "updates" / name, json.dumps(record).encode())
+        write_atomically(self._file(basis), json.dumps(record).encode())
         self._updates[basis] = update
+
+    def forget_before(self, number: int) -> set[bytes]:
+        """Let go of the updates of rounds before that one, on the disk too; gives their blobs."""
+        over = {basis: update.blob for basis, update in self._updates.items() if basis.round < number}
+        for basis in over:
+            del self._updates[basis]
+            try:
+                self._file(basis).unlink(missing_ok=True)
+            except OSError as error:
+                log.get().warning("record_not_deleted", file=str(self._file(basis)), reason=str(error))
+        return set(over.values())
+
+    def _file(self, basis: Basis) -> Path:
+        inputs = hashlib.sha256((basis.base or b"") + (basis.moments or b"")).hexdigest()
+        return self.path / "updates" / f"{basis.round:05d}-{inputs[:16]}.json"
+
+    def note_timing(self, number: int, timing: Mapping[str, float]) -> None:
+        """Add where the seconds of a round went; an earlier note on the same round counts no more."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / TIMINGS).open("ab") as file:
+            # The newline first: a line that a power cut broke off spoils no other.
+            file.write(b"\n" + json.dumps({"round": number, **timing}).encode())
+
+    def timings(self) -> dict[int, dict[str, float]]:
+        """Where the seconds went, by round; nothing of rounds whose note is lost."""
+        try:
+            lines = (self.path / TIMINGS).read_bytes().splitlines()
+        except OSError:
+            return {}
+        found: dict[int, dict[str, float]] = {}
+        for line in filter(None, lines):
+            try:
+                record = json.loads(check_nesting(line))
+                number = _whole(record.pop("round"), 0)
+                found[number] = {name: float(value) for name, value in record.items()}
+            except (ValueError, LookupError, AttributeError, TypeError) as error:
+                log.get().warning("record_unreadable", file=str(self.path / TIMINGS), reason=str(error))
+        return found
 
     def keep_result(self, result: dict[str, Any]) -> None:
         """Write what came of the study at this site."""

@@ -192,7 +192,12 @@ class PrivacySection(Section):
 
 
 class RoundSection(Section):
-    """How many sites make a round, who must agree, and how long each phase may last."""
+    """How many sites make a round, who must agree, and how long each phase may last.
+
+    The ledger measures how long the phases of a study's rounds take. `collect_seconds`, `merge_seconds` and
+    `review_seconds` hold until it has, and then are the most that a phase may last; a phase has about four times what
+    it lately took, `least_seconds` at least. A least time as long as the others makes them constants.
+    """
 
     min_sites: Annotated[Whole, Field(ge=1, le=MAX_SITES)]
     quorum: Annotated[Real, Field(gt=0.5, le=1)] = 0.6667
@@ -201,6 +206,7 @@ class RoundSection(Section):
     grace_seconds: Annotated[Whole, Field(ge=0, le=30 * _DAY)] = 60
     merge_seconds: Seconds = 600
     review_seconds: Seconds = 600
+    least_seconds: Seconds = 10
     retention_rounds: Annotated[Whole, Field(ge=1, le=65_535)] = 2
 
     @field_validator("quorum")

@@ -62,6 +62,7 @@ class StudyTerms:
     grace_seconds: int
     merge_seconds: int
     review_seconds: int
+    least_seconds: int
     weight_cap: int
     epsilon_budget: int
     clip_bound: int
@@ -163,6 +164,7 @@ class StudySpec(Section):
             grace_seconds=self.round.grace_seconds,
             merge_seconds=self.round.merge_seconds,
             review_seconds=self.round.review_seconds,
+            least_seconds=self.round.least_seconds,
             weight_cap=self.merge.weight_cap,
             epsilon_budget=self.privacy.epsilon_micro,
             clip_bound=self.merge.clip_micro,

@@ -44,6 +44,10 @@ interface IStudy {
     /// @param statistics Whether round 0, which agrees the features' sums, runs first.
     /// @param minSites Fewest sites that make a round, 1..256.
     /// @param quorumBps Share of a round's committers that must attest, in 1/10000; > 5000.
+    /// @param collectSeconds Longest time for the updates; as mergeSeconds and reviewSeconds, it holds until the study's
+    ///        own pace was measured, and is the limit to it (Pace).
+    /// @param leastSeconds Shortest time that a measured pace makes of any of the three; one that is as long as they
+    ///        are makes them constants.
     /// @param weightCap Largest sample weight of one site.
     /// @param epsilonBudget Largest privacy loss of one site over the study, in micro-epsilon; 0 without differential privacy.
     /// @param clipBound L2 bound of one update in millionths; recorded for auditors, verified by the sites.
@@ -57,6 +61,7 @@ interface IStudy {
         uint32 graceSeconds;
         uint32 mergeSeconds;
         uint32 reviewSeconds;
+        uint32 leastSeconds;
         uint32 weightCap;
         uint64 epsilonBudget;
         uint64 clipBound;

@@ -158,6 +158,7 @@ abstract contract StudyLifecycle is StudyRounds {
         if (t.collectSeconds == 0) revert StudyInvalidTerms("collectSeconds");
         if (t.mergeSeconds == 0) revert StudyInvalidTerms("mergeSeconds");
         if (t.reviewSeconds == 0) revert StudyInvalidTerms("reviewSeconds");
+        if (t.leastSeconds == 0) revert StudyInvalidTerms("leastSeconds");
         if (t.weightCap == 0) revert StudyInvalidTerms("weightCap");
         if (t.clipBound == 0) revert StudyInvalidTerms("clipBound");
     }

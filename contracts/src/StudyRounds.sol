@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Bitmap} from "./Bitmap.sol";
 import {Election} from "./Election.sol";
 import {IStudy} from "./IStudy.sol";
+import {Pace} from "./Pace.sol";
 import {StudyState} from "./StudyState.sol";
 
 /// @title The rules of a round.
@@ -15,6 +16,9 @@ import {StudyState} from "./StudyState.sol";
 ///         The set of inputs is fixed when the round is sealed. A site that leaves before is not in it; one that
 ///         leaves after remains in it, since its update is on record and may be at the leader already, but it counts
 ///         no more in the quorum, and cannot lead.
+///
+///         How long a phase may last follows from how long it took before (Pace). It doesn't change while the phase is
+///         on, so a phase began at its deadline less that: no word of storage holds when.
 abstract contract StudyRounds is StudyState {
     using Bitmap for uint256;
 
@@ -44,6 +48,7 @@ abstract contract StudyRounds is StudyState {
             _seal(study, s, active);
         } else {
             if (block.timestamp < s.cursor.deadline) revert RoundNotSealable(s.cursor.deadline);
+            _expire(s);
             _setCollectDeadline(s);
             emit RoundExtended(study, round, attempt, s.committed, s.cursor.deadline);
         }
@@ -85,6 +90,7 @@ abstract contract StudyRounds is StudyState {
         uint16 round = s.cursor.round;
         uint16 attempt = s.cursor.attempt;
         uint256 committed = s.committed & active;
+        if (round != 0) _measureCollection(s, committed == active);
         bytes32 seed = Election.next(s.seed, s.mix, round, attempt);
         s.committed = committed;
         s.seed = seed;
@@ -108,7 +114,8 @@ abstract contract StudyRounds is StudyState {
         if (output == 0) revert PublishInvalidOutput();
         _checkMerged(s, merged, reasons.length);
 
-        uint64 deadline = _deadlineIn(s.terms.reviewSeconds);
+        if (round != 0) _measureMerge(s);
+        uint64 deadline = _deadlineIn(_reviewPeriod(s));
         s.cursor.phase = Phase.Reviewing;
         s.cursor.deadline = deadline;
         s.output = output;
@@ -212,11 +219,13 @@ abstract contract StudyRounds is StudyState {
     /// @dev Elects the leader of the cursor's term among candidates that are not empty.
     function _elect(uint256 study, Record storage s, uint256 candidates) private {
         Cursor storage at = s.cursor;
-        uint8 seat = Election.leader(s.seed, at.term, candidates);
+        uint16 term = at.term;
+        uint8 seat = Election.leader(s.seed, term, candidates);
+        uint64 deadline = _deadlineIn(_mergePeriod(s));
         at.leaderSeat = seat;
         at.phase = Phase.Merging;
-        at.deadline = _deadlineIn(s.terms.mergeSeconds);
-        emit LeaderElected(study, at.round, consortium.siteAt(seat), at.term, seat, at.deadline);
+        at.deadline = deadline;
+        emit LeaderElected(study, at.round, consortium.siteAt(seat), term, seat, deadline);
     }
 
     /// @dev Puts the leader's fault on record and begins the next term or, where every committer has failed, the next
@@ -229,6 +238,7 @@ abstract contract StudyRounds is StudyState {
             s.nextCommitted = 0;
             s.nextMix = 0;
         }
+        if (fault == Fault.MergeTimeout || fault == Fault.ReviewTimeout) _expire(s);
         _clearTerm(s);
         uint256 failed = s.failed | Bitmap.bit(at.leaderSeat);
         uint256 candidates = s.committed & active & ~failed;
@@ -257,6 +267,7 @@ abstract contract StudyRounds is StudyState {
             emit StudyFinished(study, output);
             return;
         }
+        if (round != 0) _measureReview(s);
         _clearTerm(s);
         s.failed = 0;
         s.committed = s.nextCommitted;
@@ -275,6 +286,7 @@ abstract contract StudyRounds is StudyState {
         at.round = round;
         at.attempt = 0;
         at.term = 0;
+        at.expired = 0;
         at.phase = Phase.Collecting;
         _setCollectDeadline(s);
         uint256 active = _active(s);
@@ -284,9 +296,59 @@ abstract contract StudyRounds is StudyState {
     }
 
     function _setCollectDeadline(Record storage s) private {
-        uint64 deadline = _deadlineIn(s.terms.collectSeconds);
+        uint64 deadline = _deadlineIn(_collectPeriod(s));
         s.cursor.deadline = deadline;
         s.cursor.sealableAt = deadline;
+    }
+
+    // -- how long a phase may last -------------------------------------------------------------------------------
+
+    function _collectPeriod(Record storage s) private view returns (uint32) {
+        Cursor storage at = s.cursor;
+        uint256 collectPace = at.collectPace;
+        uint256 reviewPace = at.reviewPace;
+        uint256 pace = collectPace == 0 || reviewPace == 0 ? 0 : collectPace + reviewPace;
+        return Pace.period(pace, at.expired, s.terms.leastSeconds, s.terms.collectSeconds);
+    }
+
+    function _mergePeriod(Record storage s) private view returns (uint32) {
+        return Pace.period(s.cursor.mergePace, s.cursor.expired, s.terms.leastSeconds, s.terms.mergeSeconds);
+    }
+
+    function _reviewPeriod(Record storage s) private view returns (uint32) {
+        return Pace.period(s.cursor.reviewPace, s.cursor.expired, s.terms.leastSeconds, s.terms.reviewSeconds);
+    }
+
+    /// @dev Says nothing of a collection that the agreed grace time ended, or the study's constant.
+    function _measureCollection(Record storage s, bool complete) private {
+        Cursor storage at = s.cursor;
+        uint32 period = _collectPeriod(s);
+        if (complete) {
+            at.collectPace = Pace.learn(at.collectPace, _elapsed(at, period), period);
+        } else if (at.sealableAt == at.deadline && period < s.terms.collectSeconds) {
+            at.collectPace = Pace.lengthen(at.collectPace, period);
+        }
+    }
+
+    function _measureMerge(Record storage s) private {
+        Cursor storage at = s.cursor;
+        uint32 period = _mergePeriod(s);
+        at.mergePace = Pace.learn(at.mergePace, _elapsed(at, period), period);
+    }
+
+    function _measureReview(Record storage s) private {
+        Cursor storage at = s.cursor;
+        uint32 period = _reviewPeriod(s);
+        at.reviewPace = Pace.learn(at.reviewPace, _elapsed(at, period), period);
+    }
+
+    /// @dev Seconds since the phase began that has this period.
+    function _elapsed(Cursor storage at, uint32 period) private view returns (uint256) {
+        return block.timestamp + period - at.deadline;
+    }
+
+    function _expire(Record storage s) private {
+        if (s.cursor.expired != type(uint8).max) ++s.cursor.expired;
     }
 
     function _clearTerm(Record storage s) private {

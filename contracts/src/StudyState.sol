@@ -21,6 +21,10 @@ abstract contract StudyState is IStudy {
         uint8 leaderSeat;
         uint64 deadline; // of the proposal, the collection, the merge or the review, whichever is on
         uint64 sealableAt; // when a round that has minSites commits need wait no longer; else its deadline
+        uint8 expired; // deadlines that expired in this round, up to 255
+        uint16 collectPace; // what rounds took so far, see Pace; 0 before that was measured
+        uint16 mergePace;
+        uint16 reviewPace;
     }
 
     /// @dev One site in one study. `link` moves down the hash chain with each commit; nothing here is ever reset.

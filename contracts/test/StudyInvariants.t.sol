@@ -61,7 +61,7 @@ contract StudyPlayTest {
             else if (kind == 5) swarm.change(b, b >> 128);
             else swarm.despair(b, b >> 128);
         }
-        string[13] memory events = [
+        string[15] memory events = [
             "committed",
             "voided",
             "extended",
@@ -74,7 +74,9 @@ contract StudyPlayTest {
             "finalised",
             "finished",
             "aborted",
-            "lies"
+            "lies",
+            "measured deadline",
+            "collection cut off"
         ];
         for (uint256 i = 0; i < events.length; ++i) {
             vm.assertTrue(swarm.timesSeen(events[i]) != 0, events[i]);

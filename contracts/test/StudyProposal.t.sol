@@ -89,6 +89,9 @@ contract StudyProposeTest is Studies {
         terms.reviewSeconds = 0;
         refused(terms, "reviewSeconds");
         terms = defaultTerms();
+        terms.leastSeconds = 0;
+        refused(terms, "leastSeconds");
+        terms = defaultTerms();
         terms.graceSeconds = 0;
         vm.prank(site(0));
         study.propose(SPEC, terms);

@@ -3,18 +3,21 @@
 import click
 
 from node.cli.audit import audit
+from node.cli.canary import canary
 from node.cli.chain import chain
 from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
 from node.cli.doctor import doctor
 from node.cli.explorer import explorer
+from node.cli.lifecycle import health, logs, pause, resume, stop
 from node.cli.membership import found, init, join, leave, members, remove, vote
 from node.cli.model import model
 from node.cli.options import CONTEXT
 from node.cli.rehearse import rehearse
 from node.cli.run import run
 from node.cli.study import status, study
+from node.cli.token import token
 
 
 class InOrder(click.Group):
@@ -33,8 +36,9 @@ def main() -> None:
 
 BEGINNING = (demo, init, found, join)
 CONSORTIUM = (members, vote, leave, remove)
-STUDIES = (study, doctor, rehearse, run, status, model, audit, explorer)
+STUDIES = (study, doctor, rehearse, canary, run, status, model, audit, explorer)
+RUNNING = (logs, health, pause, resume, stop, token)
 TOOLS = (data, devnet, chain)
 
-for command in (*BEGINNING, *CONSORTIUM, *STUDIES, *TOOLS):
+for command in (*BEGINNING, *CONSORTIUM, *STUDIES, *RUNNING, *TOOLS):
     main.add_command(command)

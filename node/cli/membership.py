@@ -26,6 +26,9 @@ DAY = 86_400
 @click.option("--deployment", type=PATH, help="The consortium's deployment file, from one of its sites.")
 @click.option("--password-file", type=PATH, help="File with the keystore's password, which stays where it is.")
 @click.option("--generate-password", is_flag=True, help="Make a password up and keep it beside the key.")
+@click.option(
+    "--api", default="127.0.0.1:8630", show_default=True, help="host:port of the operator's HTTP interface, or off."
+)
 @click.option("--dev", is_flag=True, help="Allow a development chain: one party's machine.")
 @json_option
 def init(
@@ -38,6 +41,7 @@ def init(
     deployment: Path | None,
     password_file: Path | None,
     generate_password: bool,
+    api: str,
     dev: bool,
     as_json: bool,
 ) -> None:
@@ -59,6 +63,8 @@ def init(
             "announce": list(announce),
             "dev": dev,
         }
+        if api != "off":
+            settings["api"] = {"listen": api}
         if data is not None:
             settings["data"] = data_source(data)
         if password_file is not None:

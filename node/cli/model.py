@@ -43,6 +43,36 @@ def verify(home: Path, file: Path, as_json: bool) -> None:
     conclude(command, as_json=as_json, show=show)
 
 
+@model.command("pull")
+@home_option
+@click.argument("study", type=click.IntRange(1))
+@click.option(
+    "--timeout", type=click.FloatRange(1, 86_400), default=60, show_default=True, help="Seconds to look for a source."
+)
+@json_option
+def pull(home: Path, study: int, timeout: float, as_json: bool) -> None:
+    """Fetch a study's final model from whichever of its sites has it, verify it by its hash, and keep it.
+
+    A running node does this by itself; this is for a site whose node does not run, or whose disk has lost it. The
+    sites of a study give its models to one another, and to nobody else.
+
+    Example: swarm-node model pull --home site 1
+    """
+
+    def command() -> dict[str, Any]:
+        from node.operator.desk import open_desk
+        from node.operator.pulling import pull as fetch
+
+        with open_desk(home, signing=True) as desk:
+            return fetch(desk, study, timeout)
+
+    def show(data: dict[str, Any]) -> None:
+        click.echo(f"model {data['model']}: {data['file']}")
+        click.echo("fetched and verified" if data["fetched"] else "it was here already, and is whole")
+
+    conclude(command, as_json=as_json, show=show)
+
+
 @model.command("export")
 @home_option
 @click.argument("study", type=click.IntRange(1))

@@ -181,6 +181,8 @@ def status(home: Path, as_json: bool) -> None:
         member = "a member" if data["member"] else "no member"
         click.echo(f"{data['name']} ({data['address']}): its node {running}; {member} of the consortium")
         click.echo(f"chain {data['chain']['id']}, block {data['chain']['block']}")
+        if data["paused"] is not None:
+            tables.pausing(data["paused"])
         for one in data["studies"]:
             tables.standing(one)
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_PHASES = ("collecting", "merging", "reviewing", "lost")
 _STATUS = {"running": "green", "finished": "bold green", "proposed": "yellow", "aborted": "red"}
 
 
@@ -86,6 +87,12 @@ def standing(data: dict[str, Any]) -> None:
         console.print(f"  final model {data['final_model']}")
 
 
+def pausing(data: dict[str, Any]) -> None:
+    """That a site is paused."""
+    why = f": {escape(data['reason'])}" if data["reason"] else ""
+    _console().print(f"[yellow]paused[/yellow] since {_when(data['since'])}{why}; swarm-node resume ends it")
+
+
 def description(data: dict[str, Any]) -> None:
     """What a study would do here, what the policy says to it, and what changed."""
     console = Console(highlight=False)
@@ -117,3 +124,54 @@ def finding(check: str, verdict: str, says: str) -> None:
     """One line of a doctor's report."""
     colour = {"ok": "green", "warning": "yellow", "failed": "bold red"}.get(verdict, "dim")
     _console().print(f"[{colour}]{verdict:>8}[/{colour}]  [bold]{check:<13}[/bold] {escape(says)}")
+
+
+def verdict(data: dict[str, Any]) -> None:
+    """What came of a canary."""
+    console = _console()
+    console.print(f"[bold]study {data['study']}[/bold], {escape(data['name'])}: {data['status']}")
+    if data["waits_for"]:
+        console.print(f"  not over yet: {escape(data['waits_for'])}")
+    sites = Table(title="Sites", title_justify="left")
+    for column in ("site", "committed", "merged", "attested", "update after", "transactions", "gas", "call data"):
+        sites.add_column(column, overflow="fold")
+    for one in data["sites"]:
+        attested = "rejected" if one["rejected"] else _yes(one["attested"], no="not needed")
+        after = ", ".join(f"{seconds} s" for seconds in one["update_after"].values()) or "-"
+        cost = (str(one["transactions"]), f"{one['gas']:,}", f"{one['bytes']:,} B")
+        sites.add_row(escape(one["name"]), _yes(one["committed"]), _yes(one["merged"]), attested, after, *cost)
+    console.print(sites)
+    rounds = Table(title="Seconds, by the chain's clock", title_justify="left")
+    for column in ("round", "leader", "all", *_PHASES):
+        rounds.add_column(column)
+    for one in data["rounds"]:
+        seconds = map(str, (one["seconds"] or dict.fromkeys(("all", *_PHASES), "-")).values())
+        rounds.add_row(str(one["round"]), escape(one["leader"] or "-"), *seconds)
+    console.print(rounds)
+    for number, spent in data["here"].items():
+        here = [f"{name} {value:.2f} s" for name, value in spent.items() if name not in ("seconds", "sent", "received")]
+        console.print(f"round {number} at this site: {', '.join(here)}; {_exchanged(spent)}")
+    if data["absent"]:
+        console.print(f"did not take part: {_names(data['absent'])}")
+    for sentence in (*data["slow"], *data["faults"]):
+        console.print(escape(sentence))
+    console.print(escape(_outlook(data["estimate"])))
+    if data["passed"] is not None:
+        console.print("[green]it went well[/green]" if data["passed"] else "[red]it did not go well[/red]")
+
+
+def _yes(value: bool | None, *, no: str = "no") -> str:
+    return "-" if value is None else "yes" if value else no
+
+
+def _exchanged(spent: dict[str, float]) -> str:
+    return f"{spent.get('sent', 0):,.0f} bytes sent, {spent.get('received', 0):,.0f} received"
+
+
+def _outlook(estimate: dict[str, Any]) -> str:
+    if estimate["seconds_per_round"] is None:
+        return "how long the study would take isn't known yet"
+    pace = f"a round takes about {max(estimate['seconds_per_round'], 1):.0f} s or less"
+    if estimate["seconds"] is None:
+        return f"{pace}; name the whole study with --for to have its time estimated"
+    return f"{pace}; all {estimate['rounds']} rounds of {estimate['study']} about {estimate['seconds']:.0f} s"

@@ -13,8 +13,8 @@ from ledger.events import Event, RoundEvent
 from ledger.state import ConsortiumState, RoundState, StudyState
 from ledger.types import Address, seats_of
 from node.demo.comparison import METRICS, Compared
-from node.demo.usage import Usage, usage_of
 from node.demo.watch import Watcher
+from node.usage import Usage, usage_of
 from swarm.evaluation import MODELS, Measured
 from swarm.merge import Exclusion
 

@@ -5,20 +5,23 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ledger.types import Status
+from ledger.state import StudyState
+from ledger.types import Address, Status
 from node import config as configuration
 from node import identity, policy
 from node.config import NodeConfig
 from node.expected import Expected
 from node.operator.desk import Desk, open_desk
 from node.operator.peers import Reached, reach
+from node.operator.round_estimate import estimate
 from node.operator.standing import answer
 from node.operator.studies import check_data
 from node.site_folder import SiteFolder
@@ -70,8 +73,9 @@ def examine(home: Path) -> Iterator[Finding]:
             yield from _skipped("clock", "membership", "data", "peers", because="without the chain")
             return
         yield from _ledger(desk)
-        yield from _data(desk)
-        yield from _peers(desk, config)
+        studies = yield from _data(desk)
+        reached = yield from _peers(desk, config)
+        yield from _rounds(desk, studies, reached)
 
 
 def summary(findings: list[Finding]) -> dict[str, Any]:
@@ -143,7 +147,8 @@ def _ledger(desk: Desk) -> Iterator[Finding]:
         yield Finding("membership", Verdict.FAILED, f"{desk.address} is no member; `swarm-node join` asks the others")
 
 
-def _data(desk: Desk) -> Iterator[Finding]:
+def _data(desk: Desk) -> Generator[Finding, None, list[StudyState]]:
+    """Hold the data against every open study; gives those that it fits."""
     open_studies = [
         study
         for study in desk.state.studies.values()
@@ -152,29 +157,48 @@ def _data(desk: Desk) -> Iterator[Finding]:
     if not open_studies:
         says = "no study is open" if desk.config.data else "config.toml names none, and no study is open"
         yield Finding("data", Verdict.OK if desk.config.data else Verdict.WARNING, says)
+    fitting = []
     for study in open_studies:
         _, finding = _try("data", lambda study=study: check_data(specification(study), desk))  # type: ignore[misc]
         if finding is not None:
             yield Finding("data", Verdict.FAILED, f"study {study.number}: {finding.says}{MORE}")
         else:
+            fitting.append(study)
             yield Finding("data", Verdict.OK, f"fits study {study.number}")
+    return fitting
 
 
-def _peers(desk: Desk, config: NodeConfig) -> Iterator[Finding]:
+def _rounds(desk: Desk, studies: list[StudyState], reached: list[Address]) -> Iterator[Finding]:
+    """Say what a round of each study would take."""
+    for study in studies:
+        name = f"study {study.number}: "
+        ask = partial(estimate, desk, study, specification(study), reached)
+        found, finding = _try("round", ask)
+        if found is None:
+            yield finding or Finding("round", Verdict.FAILED, name)
+            continue
+        yield Finding("round", Verdict.OK, name + found.says)
+        if found.late is not None:
+            yield Finding("round", Verdict.WARNING, name + found.late)
+
+
+def _peers(desk: Desk, config: NodeConfig) -> Generator[Finding, None, list[Address]]:
+    """Dial every member; gives those that answered."""
     others = {account: member for account, member in desk.consortium.members.items() if account != desk.address}
     if desk.me is None or desk.address not in desk.consortium.members or not others:
         yield from _skipped("peers", because="without a key, a membership and other members")
-        return
+        return []
     if desk.folder.is_locked():
         yield Finding("peers", Verdict.SKIPPED, "this site's node is running and holds the connections; see its log")
-        return
+        return []
     reached, finding = _try("port", lambda: reach(desk, config))
     if reached is None:
         yield finding or Finding("port", Verdict.FAILED, "")
-        return
+        return []
     yield Finding("port", Verdict.OK, f"listens at {', '.join(reached.addresses)}")
     for account, member in others.items():
         yield _peer(member.name, reached, account, bool(member.addresses))
+    return list(reached.hellos.keys() & others.keys())
 
 
 def _peer(name: str, reached: Reached, account: str, published: bool) -> Finding:

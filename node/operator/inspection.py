@@ -40,7 +40,9 @@ def in_words(spec: StudySpec) -> list[tuple[str, str]]:
         (
             "time",
             f"updates within {_span(rounds.collect_seconds)}, a leader merges within {_span(rounds.merge_seconds)}, "
-            f"reviews within {_span(rounds.review_seconds)}; the proposal is open for {_span(rounds.accept_seconds)}",
+            f"reviews within {_span(rounds.review_seconds)}, and within four times what the study's own rounds took "
+            f"where that is less, but never less than {_span(rounds.least_seconds)}; the proposal is open for "
+            f"{_span(rounds.accept_seconds)}",
         ),
         ("stays", f"updates are deleted {rounds.retention_rounds} rounds later; final models stay with the members"),
     ]

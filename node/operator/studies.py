@@ -1,5 +1,7 @@
 """Proposing studies, reading what others propose, and answering."""
 
+import threading
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,19 +9,22 @@ from typing import Any
 
 import trio
 
+from ledger.errors import RpcUnreachable
 from ledger.state import StudyState
-from ledger.types import Terms
+from ledger.types import Status, Terms
 from node import policy
 from node.errors import OperatorError, StudyRefused
 from node.operator.desk import Desk, open_desk, signer
 from node.operator.inspection import differences, in_words
 from node.operator.standing import standing
+from node.pausing import paused
 from node.reveals import RevealChain, chain_length
 from node.specification import specification
 from node.trainer import Trainer, hold_against
 from swarm import studies as built_in
 from swarm.spec import MAX_SPEC_BYTES, StudySpec
 
+POLL_SECONDS = 1.0
 MIN_HASH_DIGITS = 8
 """Of a specification's hash, as an operator may shorten it."""
 
@@ -75,16 +80,21 @@ def listing(desk: Desk) -> dict[str, Any]:
     return {"studies": [standing(desk, study) for study in desk.state.studies.values()]}
 
 
-def overview(desk: Desk) -> dict[str, Any]:
-    """This site, its node, its chain, and where every study stands."""
+def this_site(desk: Desk) -> dict[str, Any]:
+    """This site, its node and its chain."""
     return {
         "name": desk.config.name,
         "address": desk.address,
         "member": desk.address in desk.consortium.members,
         "node_running": desk.folder.is_locked(),
+        "paused": paused(desk.folder),
         "chain": {"id": desk.ledger.deployment.chain_id, "block": desk.stream.cursor.block},
-        **listing(desk),
     }
+
+
+def overview(desk: Desk) -> dict[str, Any]:
+    """This site, its node, its chain, and where every study stands."""
+    return {**this_site(desk), **listing(desk)}
 
 
 def inspect(desk: Desk, number: int) -> dict[str, Any]:
@@ -138,6 +148,15 @@ def decline(desk: Desk, number: int) -> dict[str, Any]:
     receipt = desk.ledger.decline(number, study.spec_hash)
     desk.catch_up()
     return {**standing(desk, desk.study(number)), "transaction": receipt.tx.hex()}
+
+
+def await_end(desk: Desk, number: int) -> None:
+    """Wait until a study is finished or aborted, however long that takes."""
+    pause = threading.Event()  # never set: its wait is what Ctrl-C interrupts
+    while desk.study(number).status in (Status.PROPOSED, Status.RUNNING):
+        pause.wait(min(POLL_SECONDS, desk.config.poll_seconds * 4))
+        with suppress(RpcUnreachable):  # the chain is being restarted, say
+            desk.catch_up()
 
 
 def last_accepted(desk: Desk, name: str, before: int) -> StudyState | None:

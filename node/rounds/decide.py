@@ -11,6 +11,8 @@ from ledger.types import Phase
 from swarm.merge import Objection
 
 RANK_SECONDS = 0.5
+PAUSED_SECONDS = 1.0
+"""How often a paused site looks whether it may go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class Situation:
 
     Times are chain time in seconds. `rank` is this site's place in the queue of those who may push a stalled round
     on, so that they do not all do it at once. `verdict` is this site's finding on the published output: None before
-    it was verified, True where it holds, an Objection where it doesn't.
+    it was verified, True where it holds, an Objection where it doesn't. A site `paused` by its operator makes no new
+    update; it commits one that is made and awaited already, and sees the rounds through in which it has committed.
     """
 
     phase: Phase
@@ -142,6 +145,7 @@ class Situation:
     next_basis: Basis
     has_next_update: bool
     attests_with_commit: bool
+    paused: bool = False
 
 
 def decide(at: Situation) -> Action:
@@ -158,16 +162,22 @@ def decide(at: Situation) -> Action:
 
 
 def _collecting(at: Situation) -> Action:
-    if at.eligible and not at.committed:
-        return Commit(at.basis, at.attempt) if at.has_update else Train(at.basis)
+    if at.eligible and not at.committed and at.has_update:
+        return Commit(at.basis, at.attempt)
+    if at.eligible and not at.committed and not at.paused:
+        return Train(at.basis)
     turn = at.sealable_at + RANK_SECONDS * at.rank
     if at.now >= turn:
         return Seal(at.round, at.attempt)
+    if at.paused:
+        return Wait(min(turn, at.now + PAUSED_SECONDS), "paused by its operator")
     return Wait(turn, "waiting for the updates of other sites")
 
 
 def _merging(at: Situation) -> Action:
-    if at.leads:
+    # A leader that is late still publishes while nobody minds. Then it ends its term as any other site would: it may be
+    # unable to publish, and the only site that is awake.
+    if at.leads and at.now < _turn(at):
         return Publish(at.round, at.attempt, at.term)
     return _await_deadline(at, "waiting for the leader to merge and publish")
 
@@ -180,15 +190,14 @@ def _reviewing(at: Situation) -> Action:
     if not at.voted:
         return _vote(at)
     waiting = _await_deadline(at, "waiting for the quorum's review")
-    if isinstance(waiting, Wait) and at.verdict is True and at.round < at.last_round and not at.has_next_update:
-        return Train(at.next_basis)
-    return waiting
+    follows = at.verdict is True and at.round < at.last_round and not at.has_next_update and not at.paused
+    return Train(at.next_basis) if isinstance(waiting, Wait) and follows else waiting
 
 
 def _vote(at: Situation) -> Action:
     if isinstance(at.verdict, Objection):
         return Reject(at.round, at.term, at.output, at.verdict)
-    if at.round == at.last_round or not at.attests_with_commit or at.committed_next:
+    if at.round == at.last_round or not at.attests_with_commit or at.committed_next or at.paused:
         return Attest(at.round, at.term, at.output)
     if not at.has_next_update:
         return Train(at.next_basis)
@@ -196,6 +205,10 @@ def _vote(at: Situation) -> Action:
 
 
 def _await_deadline(at: Situation, reason: str) -> Action:
-    # The contract ends a term strictly after its deadline, in whole seconds.
-    turn = at.deadline + 1 + RANK_SECONDS * at.rank
+    turn = _turn(at)
     return Rotate(at.round, at.term) if at.now >= turn else Wait(turn, reason)
+
+
+def _turn(at: Situation) -> float:
+    """When this site may end the term: the contract does so strictly after its deadline, in whole seconds."""
+    return at.deadline + 1 + RANK_SECONDS * at.rank

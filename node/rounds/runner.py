@@ -37,7 +37,10 @@ RECONSIDER_SECONDS = 1.0
 LEAST_PATIENCE = 1.0
 """Seconds for inputs where a phase is nearly over, or over and nobody has ended it."""
 QUICK_TRAINING_SHARE = 0.1
-"""Training that takes less than this share of the review phase may delay the attestation that rides with its commit."""
+"""Training that takes less than this share of the longest review may delay the attestation that goes with it,"""
+SHARE_OF_REVIEW = 0.25
+"""and less than this share of the present review's time: that is four times what reviews take, so that training which
+was waited for before still is."""
 
 
 class StudyRunner:
@@ -62,7 +65,7 @@ class StudyRunner:
         self._training_since: float | None = None
         self._commit_fails = False
         self._log = log.get().bind(study=study)
-        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, self._log)
+        self._timing = RoundTiming(self._stopwatch, site.network, lambda: self.state, folder, self._log, site.tally)
         self._upkeep = Upkeep(site, spec, folder, self._inputs, lambda: self.state, self._log)
         folder.forget_updates(lambda blob: not site.store.has(blob))
 
@@ -91,9 +94,8 @@ class StudyRunner:
             nursery.cancel_scope.cancel()
 
     def _decide(self) -> do.Action:
-        quick = self._training_now() < QUICK_TRAINING_SHARE * self._spec.round.review_seconds
         # A site that can't train or commit has verified all the same: without its vote the round might never be final.
-        rides = quick and not self._commit_fails
+        rides = self._is_quick() and not self._commit_fails
         return do.decide(
             situation(
                 self.state,
@@ -104,8 +106,16 @@ class StudyRunner:
                 self._findings,
                 self._chain.now(),
                 rides,
+                self._site.is_paused(),
             )
         )
+
+    def _is_quick(self) -> bool:
+        longest = QUICK_TRAINING_SHARE * self._spec.round.review_seconds
+        publication = self.state.round.publication
+        if publication is not None:
+            longest = min(longest, SHARE_OF_REVIEW * (publication.deadline - publication.at.timestamp))
+        return self._training_now() < longest
 
     async def _perform_while_current(self, action: do.Action, pause: float) -> bool:
         """Perform an action; cancel it once it's no longer the answer. False where it failed and `pause` was made."""
@@ -137,17 +147,22 @@ class StudyRunner:
         except ContractError as error:
             # Usually another site was quicker, or the phase moved on between reading and writing.
             self._log.info("ledger_refused", action=type(action).__name__, reason=str(error), **fields)
+            self._site.tally.refused(error.code)
             return False
         except RpcError as error:
             self._log.warning("ledger_unreachable", action=type(action).__name__, reason=str(error), **fields)
+            self._site.tally.failed(self._study, type(action).__name__, error.code)
             return False
         except (TransactionError, PullFailed, NodeError, SwarmError) as error:
             self._log.error("action_failed", action=type(action).__name__, code=error.code, reason=str(error), **fields)
+            self._site.tally.failed(self._study, type(action).__name__, error.code)
             return False
         except OSError as error:
             code, reason = StorageError.code, f"this site's own disk: {error}"
             self._log.error("action_failed", action=type(action).__name__, code=code, reason=reason, **fields)
+            self._site.tally.failed(self._study, type(action).__name__, code)
             return False
+        self._site.tally.succeeded(self._study, type(action).__name__)
         if self._site.die_at is not None:
             self._site.die_at.check("after", action)
         return True

@@ -20,7 +20,8 @@ class Findings:
     _verdicts: dict[Published, bool | Objection] = field(default_factory=dict)
 
     def note(self, number: int, attempt: int, term: int, output: bytes, verdict: bool | Objection) -> None:
-        """Keep a verdict: True where the output holds."""
+        """Keep a verdict: True where the output holds. Those of rounds before are needed no more."""
+        self._verdicts = {known: found for known, found in self._verdicts.items() if known[0] >= number}
         self._verdicts[number, attempt, term, output] = verdict
 
     def verdict(self, number: int, attempt: int, term: int, output: bytes) -> bool | Objection | None:
@@ -65,6 +66,7 @@ def situation(
     findings: Findings,
     now: float,
     attests_with_commit: bool,
+    paused: bool = False,
 ) -> Situation:
     """Say where this site stands in a running study; `me` has accepted it."""
     present = study.round
@@ -96,6 +98,7 @@ def situation(
         next_basis=following,
         has_next_update=folder.update(following) is not None,
         attests_with_commit=attests_with_commit,
+        paused=paused,
     )
 
 

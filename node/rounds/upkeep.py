@@ -1,6 +1,6 @@
 """Beside the round loop: updates fetched as soon as they are committed, and deleted when their retention is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import trio
 
@@ -41,7 +41,9 @@ class Upkeep:
         asked: set[bytes] = set()
         async with trio.open_nursery() as nursery:
             while True:
-                for entry in self._committed():
+                committed = self._committed()
+                asked &= {entry.commitment.blob for entry in committed}
+                for entry in committed:
                     blob = entry.commitment.blob
                     if blob not in asked and entry.site != self._site.address:
                         asked.add(blob)
@@ -65,7 +67,7 @@ class Upkeep:
         return *entries(self._state()), *upcoming(self._state())
 
     def _forget_old_updates(self) -> None:
-        """Delete the updates of rounds whose retention is over; models and moments stay."""
+        """Delete the updates of rounds whose retention is over, and of none; models and moments stay."""
         state = self._state()
         over = state.round.number - self._spec.round.retention_rounds
         if self._retained_from >= over:
@@ -77,6 +79,8 @@ class Upkeep:
             for commit in state.round_numbered(number).all_commits():
                 if commit.commitment.blob not in needed:
                     self._forget(commit.commitment.blob, number)
+        for blob in {*self._folder.forget_before(over), *_voided_before(state, over)} - needed:
+            self._forget(blob, over)
         self._retained_from = over
 
     def _forget(self, blob: bytes, number: int) -> None:
@@ -84,3 +88,9 @@ class Upkeep:
             self._inputs.forget(blob)
         except OSError as error:
             self._log.error("update_not_deleted", round=number, blob=blob.hex(), reason=str(error))
+
+
+def _voided_before(state: StudyState, number: int) -> Iterator[bytes]:
+    """Updates that were committed before that round on an output which did not become final: no round has them."""
+    opened = state.round_numbered(number).opened
+    return (commit.commitment.blob for commit in state.voided if commit.at < opened)

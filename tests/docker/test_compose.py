@@ -141,6 +141,14 @@ def test_a_hospitals_pair_comes_back_after_a_crash() -> None:
         assert one["network_mode"] == "host"
 
 
+def test_a_site_in_a_rehearsal_is_asked_whether_it_is_of_use() -> None:
+    kind, command = service("compose.devnet.yaml", "site")["healthcheck"]["test"]
+    words = command.removesuffix(" || exit 1").split()
+    assert (kind, words[:2]) == ("CMD-SHELL", ["swarm-node", "health"])
+    assert words[2:] == service("compose.devnet.yaml", "site")["command"][1:]
+    assert "health" in main.commands
+
+
 def test_the_example_of_the_environment_sets_exactly_what_is_asked_for() -> None:
     asked = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.consortium.yaml").read_text(encoding="utf-8")))
     example = (DOCKER / "consortium.env.example").read_text(encoding="utf-8")

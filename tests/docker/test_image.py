@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from node.cli import main
 from tests.setup.wheels import build_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +120,18 @@ def test_the_image_runs_as_an_ordinary_user_and_gets_signals() -> None:
     assert arguments("USER") == ["swarm"]
     assert arguments("ENTRYPOINT") == ['["tini", "--", "swarm-node"]']
     assert instructions().index(("USER", "swarm")) < instructions().index(("FROM", "base AS site"))
+
+
+def test_the_image_of_a_site_asks_the_site_whether_it_is_of_use() -> None:
+    site = instructions()[instructions().index(("FROM", "base AS site")) :]
+    (check,) = [rest for name, rest in instructions() if name == "HEALTHCHECK"]
+    assert ("HEALTHCHECK", check) in site
+    assert ("ENV", "SWARM_HOME=/site") in site
+    options, command = check.split(" CMD ")
+    assert re.fullmatch(r"--interval=\d+s --timeout=\d+s --start-period=\d+s --retries=\d+", options)
+    program, word, *rest = command.split()
+    assert (program, rest) == ("swarm-node", ["||", "exit", "1"])
+    assert word in main.commands
 
 
 def test_compilers_stay_in_the_build_stage() -> None:

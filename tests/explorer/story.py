@@ -136,13 +136,18 @@ class Story:
 
     def propose(self, rounds: int, *, epsilon: float = 0.0, accept: bool = True, **changes: Any) -> int:
         """Propose a study of some rounds, and have everybody accept it; gives its number."""
-        spec = specification(rounds, **changes)
-        terms = replace(Terms(**asdict(spec.terms())), epsilon_budget=round(epsilon * 10**6))
+        return self.propose_spec(specification(rounds, **changes), epsilon=epsilon, accept=accept)
+
+    def propose_spec(self, spec: StudySpec, *, epsilon: float = 0.0, accept: bool = True) -> int:
+        """Propose a study by its specification; `epsilon` is a budget that only the contract knows of."""
+        terms = Terms(**asdict(spec.terms()))
+        if epsilon:
+            terms = replace(terms, epsilon_budget=round(epsilon * 10**6))
         self.do(self.sites[0], "propose", spec.canonical(), terms)
         study = len(self.twin.studies)
         for name, site in zip(self.names, self.sites, strict=True):
             if accept and self.twin.consortium.is_member(site):
-                self.accept(study, name, rounds)
+                self.accept(study, name, spec.training.rounds)
         return study
 
     def accept(self, study: int, name: str, rounds: int) -> None:
@@ -167,12 +172,18 @@ class Story:
     def leader(self, study: int) -> Address:
         return self.sites[self.twin.studies[study].leader_seat]
 
-    def publish(self, study: int, left_out: Iterable[Address] = (), reason: int = Exclusion.UNREACHABLE) -> bytes:
+    def publish(
+        self,
+        study: int,
+        left_out: Iterable[Address] = (),
+        reason: int = Exclusion.UNREACHABLE,
+        output: bytes | None = None,
+    ) -> bytes:
         """Have the leader publish; gives the output's hash."""
         record = self.twin.studies[study]
         out = [self.sites.index(site) for site in left_out]
         merged = record.committed & ~sum(1 << seat for seat in out)
-        output = digest("output", study, record.round, record.attempt, record.term)
+        output = output or digest("output", study, record.round, record.attempt, record.term)
         reasons = bytes([reason] * len(out))
         self.do(self.leader(study), "publish", study, record.round, record.term, output, merged, reasons)
         return output

@@ -22,6 +22,7 @@ TERMS = Terms(
     grace_seconds=10,
     merge_seconds=30,
     review_seconds=30,
+    least_seconds=30,
     weight_cap=1000,
     epsilon_budget=0,
     clip_bound=1_000_000,

@@ -44,7 +44,7 @@ def test_a_view_is_read_field_by_field() -> None:
             "Study",
             "propose",
             (b"{}", TERMS),
-            "propose(bytes,(uint16,bool,uint16,uint16,uint32,uint32,uint32,uint32,uint32,uint32,uint64,uint64))",
+            "propose(bytes,(uint16,bool,uint16,uint16,uint32,uint32,uint32,uint32,uint32,uint32,uint32,uint64,uint64))",
         ),
         ("Consortium", "publishAddresses", (["/ip4/10.0.0.1"],), "publishAddresses(string[])"),
     ],

@@ -37,6 +37,7 @@ from node.reveals import RevealChain, chain_length
 from node.rounds.runner import StudyRunner
 from node.rounds.site_parts import SiteParts
 from node.study_folder import StudyFolder
+from node.tally import Tally
 from node.trainer import Trainer
 from swarm import studies
 from swarm.memory_store import MemoryStore
@@ -307,6 +308,8 @@ class RunnerWorld:
     def __init__(self, folder: Path, spec: StudySpec | None = None, sites: Sequence[Address] = NAMES) -> None:
         self.spec = spec or specification()
         self.path = folder
+        self.paused = False
+        self.tally = Tally()
         self.store = MemoryStore()
         give_model(self.store, [0.0, 0.0, 0.0, 0.0])
         self.reveals = RevealChain(hashlib.sha256(b"ada").digest(), 1, NOBODY, 1, chain_length(5))
@@ -334,6 +337,9 @@ class RunnerWorld:
 
     def make(self) -> StudyRunner:
         """A runner as a node that has just started makes it."""
-        site = SiteParts("ada", self.chain, self.network, self.store, self.claims)  # type: ignore[arg-type]
+        chain: Any = self.chain
+        site = SiteParts(
+            "ada", chain, self.network, self.store, self.claims, is_paused=lambda: self.paused, tally=self.tally
+        )
         trainer: Trainer = self.trainer  # type: ignore[assignment]
         return StudyRunner(site, 1, self.spec, StudyFolder(self.path), trainer, self.reveals)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ledger.types import Phase
 from node.rounds.decide import (
+    PAUSED_SECONDS,
     RANK_SECONDS,
     Attest,
     AttestAndCommit,
@@ -89,8 +90,10 @@ def test_the_leader_publishes_and_the_others_wait_for_its_deadline() -> None:
     assert decide(replace(MERGING, now=161.0)) == Rotate(2, 0)
 
 
-def test_a_leader_publishes_even_past_its_deadline_until_it_is_rotated_out() -> None:
-    assert decide(replace(MERGING, leads=True, now=500.0)) == Publish(2, 0, 0)
+def test_a_leader_publishes_past_its_deadline_until_it_is_its_turn_to_end_the_term() -> None:
+    late = replace(MERGING, leads=True, rank=2, now=161.0 + RANK_SECONDS)
+    assert decide(late) == Publish(2, 0, 0)
+    assert decide(replace(late, now=161.0 + 2 * RANK_SECONDS)) == Rotate(2, 0)
 
 
 def test_review_verifies_then_trains_then_attests_and_commits_at_once() -> None:
@@ -135,6 +138,24 @@ def test_a_study_that_is_not_running_needs_nothing() -> None:
     assert decide(replace(COLLECTING, phase=Phase.IDLE)) == Wait(None, "the study is not running")
 
 
+def test_a_paused_site_trains_nothing_and_looks_often_whether_it_may() -> None:
+    paused = replace(COLLECTING, paused=True)
+    assert decide(paused) == Wait(paused.now + PAUSED_SECONDS, "paused by its operator")
+    assert decide(replace(paused, now=161.0)) == Seal(2, 0)
+    assert isinstance(decide(replace(REVIEWING, paused=True, verdict=True, voted=True)), Wait)
+
+
+def test_a_paused_site_commits_what_is_made_and_awaited() -> None:
+    assert decide(replace(COLLECTING, paused=True, has_update=True)) == Commit(BASIS, 0)
+
+
+def test_a_paused_site_sees_the_rounds_through_in_which_it_has_committed() -> None:
+    assert decide(replace(MERGING, paused=True, leads=True)) == Publish(2, 0, 0)
+    assert decide(replace(REVIEWING, paused=True)) == Verify(2, 0, 0, OUTPUT)
+    reviewed = replace(REVIEWING, paused=True, verdict=True)
+    assert decide(reviewed) == decide(replace(reviewed, has_next_update=True)) == Attest(2, 0, OUTPUT)
+
+
 situations = st.builds(
     Situation,
     phase=st.sampled_from(Phase),
@@ -158,6 +179,7 @@ situations = st.builds(
     next_basis=st.just(NEXT),
     has_next_update=st.booleans(),
     attests_with_commit=st.booleans(),
+    paused=st.booleans(),
 )
 
 
@@ -170,6 +192,8 @@ def test_no_situation_waits_without_a_deadline_or_breaks_a_rule(at: Situation) -
     if isinstance(action, Commit):
         assert at.eligible
         assert not at.committed
+    if isinstance(action, Train | AttestAndCommit):
+        assert not at.paused
     if isinstance(action, Publish):
         assert at.leads
     if isinstance(action, Attest | AttestAndCommit):
@@ -183,3 +207,7 @@ def test_time_alone_ends_every_wait(phase: Phase) -> None:
     waiting = replace(COLLECTING, phase=phase, committed=True, voted=True, verdict=True, has_next_update=True)
     assert isinstance(decide(waiting), Wait)
     assert isinstance(decide(replace(waiting, now=10_000.0)), Rotate | Seal)
+
+
+def test_time_ends_the_term_of_a_leader_that_is_the_only_site_awake() -> None:
+    assert decide(replace(MERGING, leads=True, now=10_000.0)) == Rotate(2, 0)

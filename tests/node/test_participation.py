@@ -11,7 +11,7 @@ from ledger_script import NAMES, RunnerWorld
 
 from ledger.errors import ChainMismatch, RpcUnreachable, TransactionTimeout
 from ledger.reverts import StudyNotParticipant
-from node import config, participation
+from node import config, participation, pausing
 from node.errors import WorkerError
 from node.identity import Identity
 from node.participation import Participation
@@ -59,7 +59,8 @@ class World(RunnerWorld):
         fields = {"name": "ada", "rpc": "http://x", "accept": [self.spec.hash.hex()], **settings}
         me = Identity("ada", b"k" * 32)
         chain: Any = self.chain
-        return Participation(SiteFolder(self.home), config.validate(fields, "here"), me, chain, self.store, None)
+        given = config.validate(fields, "here")
+        return Participation(SiteFolder(self.home), given, me, chain, self.store, None, self.tally)
 
     @property
     def folder(self) -> StudyFolder:
@@ -193,6 +194,26 @@ async def test_another_chain_ends_the_site(world: World) -> None:
         async with running(world):
             await trio.sleep(10)
     assert caught.group_contains(ChainMismatch)
+
+
+async def test_a_paused_site_accepts_nothing_new_until_it_is_resumed(world: World) -> None:
+    site = SiteFolder(world.home)
+    pausing.pause(site, "new disks")
+    async with running(world):
+        await trio.sleep(100)
+        assert not accepted(world)
+        assert pausing.resume(site)
+        await world.chain.until(lambda: accepted(world))
+
+
+async def test_what_keeps_the_site_from_a_study_is_told_until_nothing_does(world: World) -> None:
+    world.failures = [WorkerError("it died")]
+    async with running(world):
+        await world.chain.until(lambda: bool(world.tally.halted))
+        assert world.tally.halted == {1: "node.worker"}
+        await world.chain.until(lambda: accepted(world))
+        await trio.sleep(1)
+        assert world.tally.halted == {}
 
 
 async def test_the_final_model_and_the_result_are_kept_and_not_made_again(world: World) -> None:

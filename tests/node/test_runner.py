@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -10,10 +11,11 @@ from ledger_script import NAMES, RunnerWorld, commitment, specification
 from round_world import give_model, give_update
 
 from ledger.errors import ChainMismatch, RpcUnreachable, TransactionLost, TransactionTimeout
-from ledger.events import LeaderFailed, RoundRetried
+from ledger.events import CommitsVoided, LeaderFailed, RoundRetried
 from ledger.reverts import CommitEpsilonBudgetExceeded, RoundNotEligible
 from ledger.types import Fault, Status
 from node.errors import WorkerError
+from node.rounds.inputs import MAX_RETRY_SECONDS as MAX_ASK_SECONDS
 from node.rounds.runner import MAX_RETRY_SECONDS
 from swarm.memory_store import MemoryStore
 from swarm.merge import merge_updates
@@ -61,8 +63,11 @@ async def test_it_trains_commits_verifies_and_commits_again_with_its_attestation
         world.chain.publish("bea", 1, output, 0b0011)
         await world.chain.until(lambda: len(world.sent) == 2)
         world.chain.finalise(1, output, 0b0011)
+        await trio.sleep(1)
     assert world.sent == [("commit", world.trainer.update_of(1)), ("attest_and_commit", world.trainer.update_of(2))]
     assert world.trainer.asked == [1, 2]
+    assert world.tally.rounds[1].count == 1
+    assert world.tally.rounds[1].seconds["seconds"] > 0
 
 
 async def test_as_leader_it_merges_and_publishes(world: RunnerWorld) -> None:
@@ -148,6 +153,33 @@ async def test_a_commit_that_is_refused_does_not_hold_the_attestation_up(world: 
     assert world.sent[1:] == [("attest", output)]
 
 
+# -- paused by its operator -------------------------------------------------------------------------------------------
+
+
+async def test_a_paused_site_stops_training_and_goes_on_when_it_may(world: RunnerWorld) -> None:
+    world.trainer.seconds = 100.0
+    async with running(world):
+        await trio.sleep(50)
+        world.paused = True
+        await trio.sleep(200)
+        assert (world.trainer.asked, world.trainer.cancelled, world.sent) == ([1], [1], [])
+        world.paused = False
+        await world.chain.until(lambda: bool(world.sent))
+    assert world.sent == [("commit", world.trainer.update_of(1))]
+
+
+async def test_a_site_that_is_paused_after_its_commit_still_reviews_and_then_rests(world: RunnerWorld) -> None:
+    async with running(world):
+        await world.chain.until(lambda: len(world.sent) == 1)
+        world.paused = True
+        output = await published_by_another(world)
+        await world.chain.until(lambda: len(world.sent) == 2)
+        world.chain.finalise(1, output, 0b0011)
+        await trio.sleep(30)
+    assert world.sent == [("commit", world.trainer.update_of(1)), ("attest", output)]
+    assert world.trainer.asked == [1]
+
+
 # -- refusals and failures -------------------------------------------------------------------------------------------
 
 
@@ -214,8 +246,10 @@ async def test_what_training_fails_at_is_never_committed(world: RunnerWorld, ans
     async with running(world):
         await world.chain.until(lambda: len(world.trainer.asked) == 4)
         assert world.sent == []
+        assert world.tally.failing.keys() == {(1, "Train")}
         del world.trainer.answers[1]
         await world.chain.until(lambda: bool(world.sent))
+        assert world.tally.failing == {}
     assert world.sent == [("commit", world.trainer.update_of(1))]
 
 
@@ -235,6 +269,39 @@ async def test_a_disk_that_fails_while_it_fetches_ends_nothing(
             assert len(world.sent) == 1
         await world.chain.until(lambda: len(world.sent) == 2)
     assert world.sent[1][0] == "publish"
+
+
+async def test_an_update_is_on_this_site_before_it_is_merged_however_late_its_owner_gives_it(
+    world: RunnerWorld,
+) -> None:
+    blob = give_update(MemoryStore(), [0, 9, 9, 0])
+    async with running(world):
+        world.chain.commit("bea", 1, commitment(blob))
+        await trio.sleep(30)
+        give_update(world.theirs, [0, 9, 9, 0])
+        await world.chain.until(lambda: world.store.has(blob))
+        assert world.chain.studies[1].round.leader is None
+
+
+async def test_an_update_that_nobody_gives_is_asked_for_until_its_round_is_over(
+    world: RunnerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    pull = world.network.pull
+
+    async def noted(blob: bytes, *args: Any, **options: Any) -> None:
+        asked.append(trio.current_time())
+        await pull(blob, *args, **options)
+
+    monkeypatch.setattr(world.network, "pull", noted)
+    async with running(world):
+        world.chain.commit("bea", 1, commitment(bytes(31) + b"b"))
+        await trio.sleep(60)
+        world.chain.play_round(1, {"cleo": bytes(31) + b"c", "dora": bytes(31) + b"d"}, a_model(world))
+        over = trio.current_time()
+        await trio.sleep(300)
+    assert len(asked) > 10
+    assert all(moment < over + MAX_ASK_SECONDS for moment in asked)
 
 
 # -- kills and restarts ----------------------------------------------------------------------------------------------
@@ -299,6 +366,32 @@ async def test_updates_are_deleted_when_their_retention_is_over(world: RunnerWor
             await trio.sleep(1)
         assert [world.store.has(blob) for blob in theirs[1:4]] == [False, False, True]
         assert all(world.store.has(output) for output in outputs[1:4])
+
+
+async def test_updates_that_belong_to_no_round_are_deleted_too(world: RunnerWorld) -> None:
+    voided, final = give_update(world.store, [9, 9, 9, 9]), a_model(world, 1)
+    async with running(world):
+        await world.chain.until(lambda: len(world.sent) == 1)
+        own = world.sent[0][1]
+        for name in ("bea", "cleo"):
+            world.chain.commit(name, 1, commitment(give_update(world.store, [1, 2, 3, 4])))
+        world.chain.seal(1, 0b0110, "bea")
+        world.chain.publish("bea", 1, a_model(world, 9), 0b0110)
+        world.chain.commit("cleo", 2, commitment(voided))
+        world.chain.say(CommitsVoided, round=2, voided=0b0100)
+        world.chain.say(LeaderFailed, round=1, leader="bea", term=0, fault=Fault.REVIEW_TIMEOUT)
+        world.chain.elect(1, "cleo", 1)
+        world.chain.publish("cleo", 1, final, 0b0110, term=1)
+        world.chain.finalise(1, final, 0b0110)
+        await trio.sleep(1)
+        assert world.store.has(voided)
+        for number in (2, 3):
+            blobs = {name: give_update(world.store, [number, 5, 5, 5]) for name in ("bea", "cleo")}
+            world.chain.play_round(number, blobs, a_model(world, number))
+            await trio.sleep(1)
+        assert not world.store.has(voided)
+        assert not world.store.has(own)
+        assert world.store.has(final)
 
 
 async def test_bytes_that_are_committed_again_stay_as_long_as_any_round_needs_them(tmp_path: Path) -> None:

@@ -139,9 +139,10 @@ def test_a_chain_that_goes_away_and_comes_back_is_waited_for(spec: StudySpec, tm
 
 
 def kept(home: Path) -> dict[str, bytes]:
-    """Everything that a site has on its disk, but for its log and what it said."""
+    """Everything that a site has on its disk, but for its logs and what it said."""
     folder = SiteFolder(home)
     files = [file for file in home.rglob("*") if file.is_file() and file.name not in ("log", "out", ".lock")]
+    files = [file for file in files if not file.is_relative_to(folder.logs)]
     assert folder.keystore in files
     assert any(file.is_relative_to(folder.blobs) for file in files)
     return {str(file): file.read_bytes() for file in files}

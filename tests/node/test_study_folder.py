@@ -46,6 +46,17 @@ def test_updates_of_one_round_from_two_bases_are_two_updates(folder: StudyFolder
     assert reopened(folder).updates_since(4) == set()
 
 
+def test_updates_of_rounds_that_are_over_are_forgotten_on_the_disk_too(folder: StudyFolder) -> None:
+    later = Basis(4, b"c" * 32, None)
+    folder.keep_update(BASIS, UPDATE)
+    folder.keep_update(later, UpdateRecord(b"v" * 32, 7, 0))
+    assert folder.forget_before(3) == set()
+    assert folder.forget_before(4) == {UPDATE.blob}
+    for present in (folder, reopened(folder)):
+        assert present.update(BASIS) is None
+        assert present.update(later) is not None
+
+
 def test_an_update_whose_blob_is_lost_is_forgotten(folder: StudyFolder) -> None:
     folder.keep_update(BASIS, UPDATE)
     folder.forget_updates(lambda blob: blob == UPDATE.blob)
@@ -143,3 +154,18 @@ def test_any_other_reply_is_a_workers_error(reply: dict[str, object]) -> None:
         assert len(update.blob) == 32
         assert update.weight >= 1
         assert update.epsilon_micro >= 0
+
+
+def test_where_the_seconds_went_is_kept_by_round(folder: StudyFolder) -> None:
+    assert folder.timings() == {}
+    folder.note_timing(0, {"seconds": 1.5, "sent": 10})
+    folder.note_timing(1, {"seconds": 2.5, "sent": 20})
+    assert reopened(folder).timings() == {0: {"seconds": 1.5, "sent": 10}, 1: {"seconds": 2.5, "sent": 20}}
+
+
+def test_a_note_that_a_power_cut_broke_off_is_lost_alone(folder: StudyFolder) -> None:
+    folder.note_timing(0, {"seconds": 1.5})
+    with (folder.path / "timings.jsonl").open("ab") as file:
+        file.write(b'\n{"round": 1, "sec')
+    folder.note_timing(2, {"seconds": 2.5})
+    assert folder.timings() == {0: {"seconds": 1.5}, 2: {"seconds": 2.5}}

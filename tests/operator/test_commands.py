@@ -38,6 +38,8 @@ ARGUMENTS = {
     ("vote",): ["1", "--approve"],
     ("remove",): ["x", "--reason", "x"],
     ("rehearse",): ["1"],
+    ("canary", "start"): ["1", "--yes"],
+    ("canary", "verdict"): ["1"],
     ("study", "propose"): [__file__],
     ("study", "inspect"): ["1"],
     ("study", "accept"): ["1", "--spec", "00000000"],
@@ -45,6 +47,8 @@ ARGUMENTS = {
     ("model", "verify"): [__file__],
     ("model", "export"): ["1"],
     ("audit", "export"): ["1"],
+    ("model", "pull"): ["1"],
+    ("token", "revoke"): ["3f9a"],
     ("data", "check"): ["--study", "breast-cancer"],
 }
 

@@ -31,6 +31,21 @@ def test_a_folder_has_all_that_a_site_needs(tmp_path: Path) -> None:
     assert "# [data]" in (home / "config.toml").read_text()
 
 
+def test_the_http_interface_is_on_for_this_machine_alone_unless_told_otherwise(tmp_path: Path) -> None:
+    options = ("--name", "x", *RPC, "--generate-password")
+    done("init", "--home", tmp_path / "on", *options)
+    api = config.load(tmp_path / "on").api
+    assert api is not None
+    assert (api.listen, api.is_local) == ("127.0.0.1:8630", True)
+    assert 'listen = "127.0.0.1:8630"' in (tmp_path / "on" / "config.toml").read_text()
+    done("init", "--home", tmp_path / "off", *options, "--api", "off")
+    assert config.load(tmp_path / "off").api is None
+    assert (
+        "set certificate and private_key"
+        in refused("init", "--home", tmp_path / "x", *options, "--api", "1.2.3.4:1")[1]
+    )
+
+
 def test_the_password_stays_where_the_operator_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_text("correct horse battery\n")
     done("init", "--home", tmp_path / "one", "--name", "one", *RPC, "--password-file", tmp_path / "secret")

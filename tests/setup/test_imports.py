@@ -26,6 +26,8 @@ ONLY_IN = {
     "safetensors": ("swarm",),
     "matplotlib": ("node",),
     "pyarrow": ("swarm.data",),
+    "jwt": ("node.api",),
+    "prometheus_client": ("node.api",),
     "PIL": ("swarm.data",),
 }
 
@@ -51,6 +53,7 @@ BROUGHT_BY = {
     "multiaddr": "libp2p",
     "markupsafe": "jinja2",
     "PIL": "pillow",
+    "jwt": "pyjwt",
     "requests": "web3",
     "rlp": "web3",
     "sklearn": "scikit_learn",
@@ -142,7 +145,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("node.cli", {"torch", "sklearn", "matplotlib"}),
+        ("node.cli", {"torch", "sklearn", "matplotlib", "fastapi", "uvicorn"}),
         ("ledger", {"torch", "libp2p", "sklearn", "matplotlib"}),
         ("swarm.data", {"torch", "sklearn", "pyarrow", "PIL"}),
         ("swarm.spec", {"torch", "trio", "web3", "libp2p"}),

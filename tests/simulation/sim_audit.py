@@ -88,6 +88,7 @@ class Audit:
         require(event.round == first + len(self.finals), f"round {event.round} opened after {len(self.finals)} finals")
         self.attempt = self.failed = self.sealed = 0
         self.published = None
+        self._check_deadline(event, self.terms.collect_seconds)
 
     def _UpdateCommitted(self, event: e.UpdateCommitted) -> None:  # noqa: N802
         key = event.round, event.attempt, event.seat
@@ -117,6 +118,7 @@ class Audit:
         candidates = self.sealed & ~self.failed & ~self.gone
         require(event.seat == elect(self.seed, event.term, candidates), "the leader isn't the one that the seed elects")
         self.leader, self.published = event.seat, None
+        self._check_deadline(event, self.terms.merge_seconds)
 
     def _LeaderFailed(self, event: e.LeaderFailed) -> None:  # noqa: N802
         require(not self.failed >> self.leader & 1, "a leader failed twice in an attempt")
@@ -126,6 +128,7 @@ class Audit:
     def _RoundRetried(self, event: e.RoundRetried) -> None:  # noqa: N802
         require(event.attempt == self.attempt + 1, "attempts skip a number")
         self.attempt, self.sealed, self.failed, self.published = event.attempt, 0, 0, None
+        self._check_deadline(event, self.terms.collect_seconds)
 
     def _ModelPublished(self, event: e.ModelPublished) -> None:  # noqa: N802
         require(self.published is None, "a term has two publications")
@@ -133,6 +136,7 @@ class Audit:
         left_out = (self.sealed & ~event.merged).bit_count()
         require(len(event.reasons) == left_out, f"{left_out} commits left out, for {len(event.reasons)} reasons")
         self.published, self.attested = event, 1 << self.leader
+        self._check_deadline(event, self.terms.review_seconds)
 
     def _OutputAttested(self, event: e.OutputAttested) -> None:  # noqa: N802
         require(self.published is not None and event.output == self.published.output, "another output was attested")
@@ -160,6 +164,16 @@ class Audit:
 
     def _StudyAborted(self, _event: e.StudyAborted) -> None:  # noqa: N802
         self.ended = True
+
+    def _RoundExtended(self, event: e.RoundExtended) -> None:  # noqa: N802
+        self._check_deadline(event, self.terms.collect_seconds)
+
+    def _check_deadline(
+        self, event: e.RoundOpened | e.RoundExtended | e.RoundRetried | e.LeaderElected | e.ModelPublished, most: int
+    ) -> None:
+        length = event.deadline - event.at.timestamp
+        least = min(self.terms.least_seconds, most)
+        require(least <= length <= most, f"{type(event).__name__}: a phase may last {length} s, not {least} to {most}")
 
     def _committed(self, number: int, attempt: int) -> int:
         return sum(1 << seat for one, other, seat in self.commits if (one, other) == (number, attempt))

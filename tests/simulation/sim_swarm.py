@@ -55,10 +55,11 @@ def specification(rounds: int, min_sites: int, statistics: bool) -> StudySpec:
     record["round"].update(
         min_sites=min_sites,
         accept_seconds=10,
-        collect_seconds=20,
+        collect_seconds=40,
         grace_seconds=6,
-        merge_seconds=12,
-        review_seconds=12,
+        merge_seconds=30,
+        review_seconds=30,
+        least_seconds=2,
         retention_rounds=1,
     )
     record["merge"].update(clip_norm=4.0, scale_bits=8, weight_cap=100)
@@ -237,7 +238,7 @@ class Swarm:
         if plan.has_quorum and not report.stranded and not (done and report.status is Status.FINISHED):
             raise LivenessViolation(f"after {trio.current_time():.0f} s the study isn't over: {self._stand()}")
         pushers = [seat for seat in plan.reliable if self.sites[seat].is_up]
-        if report.status is Status.RUNNING and len(pushers) > 1:
+        if report.status is Status.RUNNING and pushers:
             over = self.chain.now() - self.chain.twin.view_study(STUDY).deadline
             if over > MAX_RETRY_SECONDS:
                 raise LivenessViolation(

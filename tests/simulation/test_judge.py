@@ -70,6 +70,6 @@ def test_sites_that_never_end_a_term_break_liveness(tmp_path: Path, monkeypatch:
         return do.Wait(None, reason)
 
     monkeypatch.setattr(do, "_await_deadline", wait)
-    plan = replace(CALM, rounds=6, lies=((0, Lie.SILENT),), mishaps=())
+    plan = replace(CALM, rounds=12, lies=((0, Lie.SILENT),), mishaps=())
     with pytest.raises(LivenessViolation):
         simulate(plan, tmp_path)

@@ -206,6 +206,7 @@ def _terms(draw: random.Random) -> Terms:
         min_sites=draw.choice([1, 2, 2, 3]),
         quorum_bps=draw.choice([5001, 6667, 10000]),
         grace_seconds=draw.choice([0, 10, 1000]),
+        least_seconds=draw.choice([1, 5, 1000]),
         epsilon_budget=draw.choice([0, 5]),
     )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import twin_pace
 from twin_state import Record, StudyState
 
 from ledger import events as e
@@ -40,6 +41,7 @@ class StudyRounds(StudyState):
             return
         if self.here.timestamp < s.deadline:
             raise r.RoundNotSealable(s.deadline)
+        self._expire(s)
         self._set_collect_deadline(s)
         where = {"study": study, "round": number, "attempt": attempt}
         self.emit(e.RoundExtended, **where, committed=s.committed, deadline=s.deadline)
@@ -77,6 +79,8 @@ class StudyRounds(StudyState):
     def _seal(self, study: int, s: Record, active: int) -> None:
         s.seed = next_seed(s.seed, s.mix.to_bytes(32, "big"), s.round, s.attempt)
         s.committed &= active
+        if s.round != 0:
+            self._measure_collection(s, s.committed == active)
         s.mix = 0
         where = {"study": study, "round": s.round, "attempt": s.attempt}
         self.emit(e.RoundSealed, **where, committed=s.committed, seed=s.seed)
@@ -97,7 +101,9 @@ class StudyRounds(StudyState):
             raise r.PublishInvalidOutput()
         self._check_merged(s, merged, len(reasons))
         s.phase = Phase.REVIEWING
-        s.deadline = self.deadline_in(s.terms.review_seconds)
+        if number != 0:
+            self._measure_merge(s)
+        s.deadline = self.deadline_in(self._review_period(s))
         s.output, s.merged, s.attested = output, merged, 1 << seat
         where = {"study": study, "round": number, "leader": sender, "term": term}
         said = {"output": output, "merged": merged, "reasons": reasons, "deadline": s.deadline}
@@ -189,7 +195,7 @@ class StudyRounds(StudyState):
     def _elect(self, study: int, s: Record, candidates: int) -> None:
         s.leader_seat = elect(s.seed, s.term, candidates)
         s.phase = Phase.MERGING
-        s.deadline = self.deadline_in(s.terms.merge_seconds)
+        s.deadline = self.deadline_in(self._merge_period(s))
         leader = {"leader": self.consortium.site_at(s.leader_seat), "seat": s.leader_seat}
         self.emit(e.LeaderElected, study=study, round=s.round, **leader, term=s.term, deadline=s.deadline)
 
@@ -199,6 +205,8 @@ class StudyRounds(StudyState):
         if s.next_committed:
             self.emit(e.CommitsVoided, study=study, round=s.round + 1, voided=s.next_committed)
             s.next_committed = s.next_mix = 0
+        if fault in (Fault.MERGE_TIMEOUT, Fault.REVIEW_TIMEOUT):
+            self._expire(s)
         self._clear_term(s)
         failed = s.failed | 1 << s.leader_seat
         candidates = s.committed & active & ~failed
@@ -221,6 +229,8 @@ class StudyRounds(StudyState):
             self._end(s, Status.FINISHED)
             self.emit(e.StudyFinished, study=study, output=s.last_final)
             return
+        if s.round != 0:
+            self._measure_review(s)
         self._clear_term(s)
         s.failed = 0
         s.committed, s.mix = s.next_committed, s.next_mix
@@ -231,7 +241,7 @@ class StudyRounds(StudyState):
         s.eligible |= s.join_next
         s.join_next, s.join_after = s.join_after, 0
         s.round = number
-        s.attempt = s.term = 0
+        s.attempt = s.term = s.expired = 0
         s.phase = Phase.COLLECTING
         self._set_collect_deadline(s)
         active = self.active(s)
@@ -240,7 +250,44 @@ class StudyRounds(StudyState):
         self._seal_if_complete(study, s, active)
 
     def _set_collect_deadline(self, s: Record) -> None:
-        s.deadline = s.sealable_at = self.deadline_in(s.terms.collect_seconds)
+        s.deadline = s.sealable_at = self.deadline_in(self._collect_period(s))
+
+    # -- how long a phase may last -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _collect_period(s: Record) -> int:
+        pace = s.collect_pace + s.review_pace if s.collect_pace and s.review_pace else 0
+        return twin_pace.period(pace, s.expired, s.terms.least_seconds, s.terms.collect_seconds)
+
+    @staticmethod
+    def _merge_period(s: Record) -> int:
+        return twin_pace.period(s.merge_pace, s.expired, s.terms.least_seconds, s.terms.merge_seconds)
+
+    @staticmethod
+    def _review_period(s: Record) -> int:
+        return twin_pace.period(s.review_pace, s.expired, s.terms.least_seconds, s.terms.review_seconds)
+
+    def _measure_collection(self, s: Record, complete: bool) -> None:
+        period = self._collect_period(s)
+        if complete:
+            s.collect_pace = twin_pace.learn(s.collect_pace, self._elapsed(s, period), period)
+        elif s.sealable_at == s.deadline and period < s.terms.collect_seconds:
+            s.collect_pace = twin_pace.lengthen(s.collect_pace, period)
+
+    def _measure_merge(self, s: Record) -> None:
+        period = self._merge_period(s)
+        s.merge_pace = twin_pace.learn(s.merge_pace, self._elapsed(s, period), period)
+
+    def _measure_review(self, s: Record) -> None:
+        period = self._review_period(s)
+        s.review_pace = twin_pace.learn(s.review_pace, self._elapsed(s, period), period)
+
+    def _elapsed(self, s: Record, period: int) -> int:
+        return self.here.timestamp + period - s.deadline
+
+    @staticmethod
+    def _expire(s: Record) -> None:
+        s.expired = min(s.expired + 1, 255)
 
     @staticmethod
     def _clear_term(s: Record) -> None:

@@ -90,6 +90,10 @@ class Record:
     term: int = 0
     leader_seat: int = 0
     sealable_at: int = 0
+    expired: int = 0
+    collect_pace: int = 0
+    merge_pace: int = 0
+    review_pace: int = 0
     answered: int = 0
     participants: int = 0
     abort_votes: int = 0

@@ -55,7 +55,7 @@ GOLDEN = (
     '"rule":"mean","scale_bits":24,"weight_cap":1000},"model":{"architecture":"mlp","initial":"' + INITIAL + '",'
     '"parameters":{"activation":"relu","bias":true,"dropout":0.5,"hidden":[8,4]}},"privacy":{"epsilon_budget":0.0,'
     '"min_samples":10,"mode":"bound"},"round":{"accept_seconds":604800,"collect_seconds":3600,"grace_seconds":60,'
-    '"merge_seconds":600,"min_sites":3,"quorum":0.75,"retention_rounds":2,"review_seconds":600},'
+    '"least_seconds":10,"merge_seconds":600,"min_sites":3,"quorum":0.75,"retention_rounds":2,"review_seconds":600},'
     '"study":{"description":"Is an artery narrowed?","name":"heart-disease","task":"binary"},"training":{'
     '"batch_size":32,"learning_rate":0.05,"local_epochs":0,"local_steps":50,"loss":"default","momentum":0.0,"optimizer":"sgd",'
     '"rounds":20,"seed":7,"weight_decay":0.0},"version":1}'
@@ -131,7 +131,7 @@ def test_terms_are_the_contracts_in_its_order() -> None:
     assert [
         re.sub(r"_(\w)", lambda match: match[1].upper(), field.name) for field in dataclasses.fields(terms)
     ] == fields
-    assert dataclasses.astuple(terms) == (20, True, 3, 7500, 604800, 3600, 60, 600, 600, 1000, 0, 1_500_000)
+    assert dataclasses.astuple(terms) == (20, True, 3, 7500, 604800, 3600, 60, 600, 600, 10, 1000, 0, 1_500_000)
 
 
 def test_the_rule_of_the_merge() -> None:
@@ -229,6 +229,7 @@ def test_arrays_instead_of_features() -> None:
         ("round", {"quorum": 1.1}, "round.quorum: "),
         ("round", {"quorum": 0.66667}, "round.quorum: must have at most four decimals"),
         ("round", {"collect_seconds": 0}, "round.collect_seconds: "),
+        ("round", {"least_seconds": 0}, "round.least_seconds: "),
         ("round", {"review_seconds": 31 * 86400}, "round.review_seconds: "),
         ("round", {"retention_rounds": 0}, "round.retention_rounds: "),
     ],

@@ -37,6 +37,15 @@ abstract contract Auditor {
     mapping(uint16 round => bytes32) internal finals;
     uint256 internal finalised;
 
+    // its times; `begun` and `allowed` are the present phase's
+    uint256 internal begun;
+    uint256 internal allowed;
+    uint256 internal graceEnd;
+    uint256 internal expired;
+    uint256 internal collectPace;
+    uint256 internal mergePace;
+    uint256 internal reviewPace;
+
     // the term
     uint16 internal atTerm;
     uint8 internal leads;
@@ -59,6 +68,7 @@ abstract contract Auditor {
         }
         finalised = 0;
         over = sealedUp = false;
+        collectPace = mergePace = reviewPace = 0;
     }
 
     function active() internal view returns (uint256 set) {
@@ -119,14 +129,17 @@ abstract contract Auditor {
             (, uint256 eligible, uint64 until) = abi.decode(log.data, (uint16, uint256, uint64));
             (atRound, atAttempt, atTerm, deadline) = (round, 0, 0, until);
             (committed, mix, waiting, waitingMix) = (waiting, waitingMix, 0, 0);
-            (sealedUp, failed) = (false, 0);
+            (sealedUp, failed, expired) = (false, 0, 0);
             vm.assertEq(eligible, active(), "eligible");
+            collectionBegins();
         } else if (topic == IStudy.UpdateCommitted.selector) {
             auditCommit(log);
         } else if (topic == IStudy.RoundExtended.selector) {
             vm.assertTrue((committed & active()).count() < agreed.minSites, "extended with enough commits");
             vm.assertTrue(block.timestamp >= deadline, "extended before the deadline");
             (,, deadline) = abi.decode(log.data, (uint16, uint256, uint64));
+            ++expired;
+            collectionBegins();
             ++seen["extended"];
         } else if (topic == IStudy.RoundSealed.selector) {
             vm.assertFalse(sealedUp);
@@ -134,6 +147,7 @@ abstract contract Auditor {
             vm.assertEq(inputs, committed & active(), "sealed another set than was committed");
             vm.assertTrue(inputs.count() >= agreed.minSites, "sealed with too few");
             vm.assertEq(next, Election.next(seed, mix, atRound, attempt));
+            collectionEnds(inputs == active());
             (committed, sealedUp, seed, mix) = (inputs, true, next, 0);
         } else if (topic == IStudy.RoundRetried.selector) {
             vm.assertEq(committed & active() & ~failed, 0, "retried with a candidate left");
@@ -141,6 +155,7 @@ abstract contract Auditor {
             vm.assertEq(attempt, atAttempt + 1);
             (atAttempt, atTerm, deadline) = (attempt, 0, until);
             (committed, failed, sealedUp) = (0, 0, false);
+            collectionBegins();
             ++seen["retried"];
         } else if (topic == IStudy.CommitsVoided.selector) {
             vm.assertEq(abi.decode(log.data, (uint256)), waiting);
@@ -167,6 +182,7 @@ abstract contract Auditor {
             vm.assertTrue(active().contains(seat), "commit of a site that takes no part");
             committed |= Bitmap.bit(seat);
             mix ^= contribution;
+            graceBegins();
         } else {
             vm.assertEq(toNumber(log.topics[2]), atRound + 1);
             vm.assertFalse(waiting.contains(seat));
@@ -187,6 +203,7 @@ abstract contract Auditor {
             vm.assertEq(term, failed.count());
             (atTerm, leads, deadline) = (term, seat, until);
             (published, merged, attested, rejected) = (0, 0, 0, 0);
+            phaseBegins(mergePace, agreed.mergeSeconds);
         } else if (topic == IStudy.ModelPublished.selector) {
             bytes memory reasons;
             (, published, merged, reasons, deadline) = abi.decode(log.data, (uint16, bytes32, uint256, bytes, uint64));
@@ -194,6 +211,8 @@ abstract contract Auditor {
             vm.assertTrue(merged.count() >= agreed.minSites, "merged too few");
             vm.assertEq((committed & ~merged).count(), reasons.length);
             attested = Bitmap.bit(leads);
+            if (atRound != 0) mergePace = learned(mergePace);
+            phaseBegins(reviewPace, agreed.reviewSeconds);
         } else if (topic == IStudy.OutputAttested.selector) {
             (, uint8 seat, bytes32 output) = abi.decode(log.data, (uint16, uint8, bytes32));
             voted(seat, output);
@@ -228,6 +247,7 @@ abstract contract Auditor {
         } else {
             vm.assertTrue(block.timestamp > deadline, "a fault before the deadline");
             vm.assertEq(fault == IStudy.Fault.ReviewTimeout, published != 0);
+            ++expired;
             ++seen["leader late"];
         }
         failed |= Bitmap.bit(leads);
@@ -250,8 +270,61 @@ abstract contract Auditor {
         vm.assertTrue(voters.count() >= agreed.minSites, "final by too few");
         finals[round] = output;
         ++finalised;
+        if (round != 0) reviewPace = learned(reviewPace);
         (published, merged, attested, rejected) = (0, 0, 0, 0);
         ++seen["finalised"];
+    }
+
+    // -- how long phases may last, from the times of the blocks in which they began and ended --------------------------
+
+    function phaseBegins(uint256 pace, uint256 most) private {
+        begun = block.timestamp;
+        allowed = most;
+        if (pace != 0 && pace < 65535) {
+            uint256 length = pace > agreed.leastSeconds ? pace : agreed.leastSeconds;
+            for (uint256 i = 0; i < expired && length < most; ++i) {
+                length *= 2;
+            }
+            if (length < most) {
+                allowed = length;
+                ++seen["measured deadline"];
+            }
+        }
+        vm.assertEq(deadline, begun + allowed, "a deadline that doesn't follow from the rounds before");
+    }
+
+    function collectionBegins() private {
+        bool measured = collectPace != 0 && reviewPace != 0;
+        phaseBegins(measured ? collectPace + reviewPace : 0, agreed.collectSeconds);
+        graceEnd = deadline;
+        graceBegins();
+    }
+
+    function graceBegins() private {
+        if (graceEnd != deadline || (committed & active()).count() < agreed.minSites) return;
+        uint256 end = block.timestamp + agreed.graceSeconds;
+        if (end < deadline) graceEnd = end;
+    }
+
+    function collectionEnds(bool complete) private {
+        if (atRound == 0) return;
+        if (complete) {
+            collectPace = learned(collectPace);
+        } else if (graceEnd == deadline && allowed < agreed.collectSeconds) {
+            uint256 longer = 2 * allowed > 65535 ? 65535 : 2 * allowed;
+            if (longer > collectPace) collectPace = longer;
+            ++seen["collection cut off"];
+        }
+    }
+
+    /// @dev The pace after a phase that ends now.
+    function learned(uint256 pace) private view returns (uint256) {
+        uint256 took = block.timestamp - begun;
+        uint256 sample = 4 * (took < allowed ? took : allowed) + 4;
+        if (sample > 65535) sample = 65535;
+        if (sample >= pace) return sample;
+        uint256 fall = (pace - sample) / 16;
+        return pace - (fall * 16 == pace - sample ? fall : fall + 1);
     }
 
     function toAddress(bytes32 topic) private pure returns (address) {

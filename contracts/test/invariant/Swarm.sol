@@ -112,6 +112,7 @@ contract Swarm is Studies, Auditor {
         IStudy.Terms memory terms = defaultTerms();
         terms.statistics = true;
         terms.minSites = 2;
+        terms.leastSeconds = 20;
         resetAuditor(terms);
         uint256 proposer;
         while (!consortium.isMember(site(proposer))) ++proposer;
@@ -317,6 +318,7 @@ contract Swarm is Studies, Auditor {
         vm.assertEq(at.seed, seed);
         vm.assertEq(at.output, published);
         vm.assertEq(at.deadline, deadline);
+        if (at.phase == IStudy.Phase.Collecting) vm.assertEq(at.sealableAt, graceEnd);
         if (atRound != 0) vm.assertEq(at.lastFinal, finals[atRound - 1]);
     }
 

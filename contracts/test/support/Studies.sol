@@ -32,6 +32,7 @@ abstract contract Studies is Consortia {
             graceSeconds: 60,
             mergeSeconds: 300,
             reviewSeconds: 200,
+            leastSeconds: 600, // as long as the others: deadlines are constants here
             weightCap: 1000,
             epsilonBudget: 8_000_000,
             clipBound: 1_000_000
