@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from ledger import events
@@ -13,7 +14,7 @@ from ledger.api import schemas as s
 from ledger.api.events import event_answer
 from ledger.api.guard import client_of
 from ledger.api.live import TooMany
-from ledger.api.paging import Cursor, Limit, page, page_of, place
+from ledger.api.paging import Cursor, EventCursor, Limit, page, page_of, place
 from ledger.api.problems import Refused, documented, not_found
 from ledger.api.service import Service
 from ledger.api.study_telling import StudyTeller
@@ -36,6 +37,10 @@ RoundNumber = Annotated[int, Path(ge=0, le=65_535, examples=[3], description="Th
 Digest = Annotated[str, Path(pattern=r"^(0x)?[0-9a-fA-F]{64}$", description="A SHA-256, 64 hex digits.")]
 AccountPath = Annotated[str, Path(pattern=r"^0x[0-9a-fA-F]{40}$", description="An account.")]
 AccountQuery = Annotated[str | None, Query(pattern=r"^0x[0-9a-fA-F]{40}$", description="Of this site only.")]
+KindsQuery = Annotated[
+    list[Annotated[str, Field(json_schema_extra={"enum": list(KINDS)})]] | None,
+    Query(max_length=8, description="Of these kinds only."),
+]
 RoundQuery = Annotated[int | None, Query(ge=0, le=65_535, description="Of this round only.")]
 
 router = APIRouter(prefix=PREFIX, responses=documented(404, 421, 422, 429))
@@ -282,8 +287,8 @@ def events_(
     study: Annotated[int | None, Query(ge=1, le=_MOST_NUMBER, description="Of this study only.")] = None,
     round: RoundQuery = None,
     site: AccountQuery = None,
-    kind: Annotated[list[str] | None, Query(max_length=8, description="Of these kinds only.")] = None,
-    cursor: Cursor = None,
+    kind: KindsQuery = None,
+    cursor: EventCursor = None,
     limit: Limit = 50,
 ) -> s.Page[s.Event]:
     """List the contracts' own events, in the order of the chain."""

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ledger.api import finding, judging
 from ledger.api.events import event_answer
-from ledger.api.paging import Cursor, number, page
+from ledger.api.paging import Cursor, EventCursor, number, page
 from ledger.api.problems import Refused
 from ledger.api.routes import (
     KINDS,
@@ -245,15 +245,16 @@ def search(request: Request, q: Annotated[str, Query(max_length=128)] = "") -> H
 @router.get("/journal")
 def journal(
     request: Request,
-    study: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    study: Annotated[str, Query(pattern=r"^[0-9]{0,18}$")] = "",
     round: RoundQuery = None,
     site: AccountQuery = None,
     kind: Annotated[list[str] | None, Query(max_length=8)] = None,
-    cursor: Cursor = None,
+    cursor: EventCursor = None,
 ) -> HTMLResponse:
-    """Everything that happened, in the order of the chain."""
+    """Everything that happened, in the order of the chain; a form leaves empty what it doesn't ask for."""
     teller = teller_of(request)
-    which = EventFilter(study, round, maybe_account(site), known_kinds(kind))
+    kinds = known_kinds([one for one in kind or () if one])
+    which = EventFilter(int(study) if study else None, round, maybe_account(site), kinds)
     found, after = found_events(request, which, cursor, EVENTS)
     said = [{"says": sentence(teller, one.event), "answer": event_answer(teller, one)} for one in found]
     return show(request, "journal.html", events=said, next=after, which=which, kinds=KINDS)

@@ -40,6 +40,8 @@ PAGES = (
     "/search",
     "/journal",
     "/journal?study=1&round=3",
+    "/journal?kind=LeaderFailed&study=",
+    "/journal?kind=&study=2",
     "/glossary",
     "/nothing",
     "/studies/77",
