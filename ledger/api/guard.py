@@ -76,7 +76,7 @@ class Guard:
         if scope["method"] not in _METHODS:
             raise Refused(405, "audit_api.read_only", "this service only reads", headers={"allow": "GET, HEAD"})
         if len(scope["query_string"]) > MAX_QUERY_BYTES:
-            raise Refused(414, "audit_api.too_long", f"a query has at most {MAX_QUERY_BYTES} bytes")
+            raise Refused(422, "audit_api.too_long", f"a query has at most {MAX_QUERY_BYTES} bytes")
         if self._rates is not None:
             self._rates.spend(client_of(scope))
 
