@@ -52,7 +52,7 @@ format: setup  ## put code into the format that lint asks for
 
 clean:  ## remove reports, build results and caches
 	rm -rf build dist htmlcov .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis contracts/out contracts/cache
-	find contracts docker ledger node swarm tests benchmarks -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
+	find contracts docker examples ledger node swarm tests benchmarks -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environment too
 	rm -rf .venv .setup.log contracts/node_modules

@@ -70,15 +70,9 @@ def load(url: str, seconds: int) -> tuple[float, str, str]:
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in told or "Socket errors" in told:
         raise SystemExit(told)
-    found = {
-        name: re.search(pattern, told)
-        for name, pattern in {
-            "rate": r"Requests/sec:\s+([\d.]+)",
-            "50": r"(?m)^\s+50%\s+(\S+)",
-            "99": r"(?m)^\s+99%\s+(\S+)",
-        }.items()
-    }
-    rate, median, worst = (match.group(1) if match else "" for match in found.values())
+    patterns = (r"Requests/sec:\s+([\d.]+)", r"(?m)^\s+50%\s+(\S+)", r"(?m)^\s+99%\s+(\S+)")
+    found = [re.search(pattern, told) for pattern in patterns]
+    rate, median, worst = (match.group(1) if match else "" for match in found)
     return float(rate), median, worst
 
 

@@ -22,10 +22,18 @@ class Claims:
         self._me = me
         self._specs: dict[int, StudySpec] = {}
         self._indices: dict[int, _Index] = {}
+        self._offered: dict[int, bytes] = {}
 
     def enter(self, study: int, spec: StudySpec) -> None:
         """Keep what a study that this site takes part in needs from now on."""
         self._specs[study] = spec
+
+    def offer(self, study: int, blob: bytes) -> None:
+        """Let a study's sites have the update that is being committed: some read of it before this site does.
+
+        Only who read it on the ledger can ask, since nobody else knows its hash.
+        """
+        self._offered[study] = blob
 
     def may_serve(self, address: Address, blob: bytes) -> bool:
         """Whether the ledger ties a blob to a study of ours in which the asker takes part.
@@ -33,6 +41,8 @@ class Claims:
         Where several studies claim it: the first one's sites may have it, those of a study in which we committed it
         ourselves, and those of one whose final output it is.
         """
+        if any(address in study.sites and self._offered.get(study.number) == blob for study in self._ours()):
+            return True
         claims = [(study, found) for study in self._ours() if (found := self._index(study).find(blob)) is not None]
         first = min((found.since for _, found in claims), default=None)
         return any(

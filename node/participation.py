@@ -14,8 +14,10 @@ from node.config import NodeConfig
 from node.errors import NodeError, StorageError, StudyRefused
 from node.faults import DieAt
 from node.identity import Identity
+from node.loop import Loop
 from node.network.errors import NetworkError
 from node.network.port import Network
+from node.replies import Trains
 from node.reveals import RevealChain, chain_length
 from node.rounds.decide import PAUSED_SECONDS
 from node.rounds.runner import StudyRunner
@@ -24,7 +26,8 @@ from node.site_folder import SiteFolder
 from node.specification import specification
 from node.study_folder import StudyFolder
 from node.tally import Tally
-from node.trainer import Trainer, hold_against
+from node.trainer import hold_against
+from node.trainers import trainer_of
 from swarm.blobs import BlobStore
 from swarm.errors import SwarmError
 from swarm.model_file import export_safetensors
@@ -110,9 +113,7 @@ class Participation:
         reveals = await trio.to_thread.run_sync(
             RevealChain, self._me.key, deployment.chain_id, deployment.study, number, chain_length(spec.training.rounds)
         )
-        trainer = Trainer(
-            folder.spec_path, self._config.data_at(self._folder.home), self._folder.blobs, self._config.worker
-        )
+        trainer = trainer_of(spec, folder.path, self._config, self._folder.home, self._folder.blobs)
         try:
             await hold_against(spec, trainer)
             if not await self._join(number, spec, reveals):
@@ -146,10 +147,12 @@ class Participation:
             await self._chain.changed()
         return bool(self._chain.studies[number].rounds)
 
-    async def _conclude(self, number: int, folder: StudyFolder, trainer: Trainer, runner: StudyRunner) -> None:
+    async def _conclude(self, number: int, folder: StudyFolder, trainer: Trains, runner: StudyRunner) -> None:
         """Keep the final model as a file, and how it does on this site's own test data."""
         if self._chain.studies[number].status is not Status.FINISHED:
             self._log.warning("study_aborted", study=number)
+            if isinstance(trainer, Loop):
+                trainer.ended(f"study {number} was aborted: it has no final model")
             return
         model, moments = await runner.bring_outcome()
         await trio.to_thread.run_sync(export_safetensors, self._store, model, folder.model_path)

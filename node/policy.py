@@ -82,12 +82,16 @@ def breaches(policy: Policy, spec: StudySpec) -> list[Breach]:
         *_over("max_clip_norm", "its clip norm", spec.merge.clip_norm, policy.max_clip_norm),
         *_over("max_rounds", "its number of rounds", spec.training.rounds, policy.max_rounds),
         *_over("max_local_epochs", "its epochs in a round", spec.training.local_epochs, policy.max_local_epochs),
-        *_over("max_local_steps", "its steps in a round", spec.training.local_steps, policy.max_local_steps),
+        *_over("max_local_steps", "its steps in a round", _steps(spec), policy.max_local_steps),
         *_under("min_sites", "the sites that a merge needs", spec.round.min_sites, policy.min_sites),
         *_not_among("architectures", "its model", [spec.model.architecture], policy.architectures),
         *_not_among("features", "a column that it reads", _columns(spec), policy.features),
         *([Breach("arrays", "it reads images or other arrays")] if spec.data.shape and not policy.arrays else []),
     ]
+
+
+def _steps(spec: StudySpec) -> int:
+    return max(spec.training.local_steps, spec.training.max_local_steps)
 
 
 def _columns(spec: StudySpec) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,10 @@ import trio
 
 from node import log
 from node.errors import StudyRefused, WorkerError
-from swarm.nesting import check_nesting
+from node.replies import Progress, Replies, Trains
 from swarm.spec import StudySpec
 
-MAX_REPLY_BYTES = 1 << 20
 START_SECONDS = 120.0
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 class Trainer:
@@ -31,7 +28,7 @@ class Trainer:
         self._command = list(command) or [sys.executable, "-m", "swarm.worker"]
         self._open = {"op": "open", "spec": str(spec), "data": data, "store": str(store)}
         self._process: trio.Process | None = None
-        self._unread = b""
+        self._replies: Replies | None = None
         self._busy = trio.Lock()
         self._log = log.get()
 
@@ -65,20 +62,20 @@ class Trainer:
             await self._stop()
 
     async def _start(self) -> None:
-        self._unread = b""
         try:
-            self._process = await trio.lowlevel.open_process(
+            process = self._process = await trio.lowlevel.open_process(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
         except OSError as error:
             raise WorkerError(f"the training process {self._command[0]} can't be started: {error}") from None
+        self._replies = None if process.stdout is None else Replies(process.stdout, "the training process")
         with trio.move_on_after(START_SECONDS):
             try:
                 opened = await self._exchange(self._open, None)
             except WorkerError:
                 await self._stop()
                 raise
-            self._log.info("worker_started", pid=self._process.pid, opened=opened)
+            self._log.info("worker_started", pid=process.pid, opened=opened)
             return
         raise WorkerError(f"the training process did not start within {START_SECONDS:.0f} s")
 
@@ -93,44 +90,13 @@ class Trainer:
 
     async def _exchange(self, request: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
         process = self._process
-        if process is None or process.stdin is None:
+        if process is None or process.stdin is None or self._replies is None:
             raise WorkerError("the training process is not running")
         await process.stdin.send_all(json.dumps(request).encode() + b"\n")
-        while True:
-            reply = await self._read_reply(process)
-            event = reply.pop("event", None)
-            if event == "progress":
-                if progress is not None:
-                    progress(reply)
-            elif event == "done":
-                return reply
-            elif event == "error":
-                raise WorkerError(str(reply.get("message")), str(reply.get("code") or "unknown"))
-            else:
-                raise WorkerError(f"the training process sent an unknown reply {event!r}")
-
-    async def _read_reply(self, process: trio.Process) -> dict[str, Any]:
-        stdout = process.stdout
-        if stdout is None:
-            raise WorkerError("the training process is not running")
-        while (end := self._unread.find(b"\n")) < 0:
-            if len(self._unread) > MAX_REPLY_BYTES:
-                raise WorkerError("the training process sent an overlong reply")
-            data = await stdout.receive_some(65536)
-            if not data:
-                raise trio.BrokenResourceError("end of the training process")
-            self._unread += data
-        line, self._unread = self._unread[:end], self._unread[end + 1 :]
-        try:
-            reply = json.loads(check_nesting(line))
-        except ValueError:
-            raise WorkerError("the training process sent something that is not JSON") from None
-        if not isinstance(reply, dict):
-            raise WorkerError("the training process sent something that is not a reply")
-        return reply
+        return await self._replies.settled(progress)
 
 
-async def hold_against(spec: StudySpec, trainer: Trainer) -> None:
+async def hold_against(spec: StudySpec, trainer: Trains) -> None:
     """Hold the local data and the initial model against a specification; raises StudyRefused, or WorkerError."""
     try:
         reply = await trainer.request("initial")

@@ -5,6 +5,9 @@ SwarmError
 ├── DataError             local data that doesn't fit the study's schema (also ValueError)
 ├── UpdateError           an update that must not leave this site (also ValueError)
 ├── TrainingError         local training failed
+├── LoopError             a training loop of somebody's own can't take part
+│   └── LayoutDiffers     its model is not the study's (also ValueError)
+├── ExportError           a model that can't be written in the form that was asked for
 ├── MergeError            inputs that the study's rule doesn't merge (also ValueError)
 └── BlobError
     ├── BlobInvalid       bytes that aren't what their hash or manifest says (also ValueError)
@@ -46,6 +49,24 @@ class RequestError(SwarmError, ValueError):
     """A request that the training process can't serve as it stands."""
 
     code = "swarm.request"
+
+
+class LoopError(SwarmError):
+    """A training loop of somebody's own can't take part in its study."""
+
+    code = "swarm.loop"
+
+
+class LayoutDiffers(LoopError, ValueError):
+    """A training loop's model doesn't have the tensors that the study agreed on."""
+
+    code = "swarm.loop.layout"
+
+
+class ExportError(SwarmError):
+    """A model that can't be written in the form that was asked for."""
+
+    code = "swarm.export"
 
 
 class MergeError(SwarmError, ValueError):

@@ -1,6 +1,5 @@
 """The models that a study can name, built from their parameters, and their first weights."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from math import prod, sqrt
@@ -15,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from swarm.blobs import BlobStore
 from swarm.errors import SpecificationError
+from swarm.first_weights import draw_layout, draw_uniform
 from swarm.manifest import MAX_ELEMENTS, Manifest
 from swarm.spec import StudySpec
 from swarm.weights import write_model
@@ -130,6 +130,10 @@ def build(spec: StudySpec) -> nn.Module:
     It takes records [n, inputs] and gives [n, outputs]. Raises SpecificationError naming the field.
     """
     section = spec.model
+    if section.custom:
+        raise SpecificationError(
+            "model.architecture: a custom model is known to its sites' training loops alone; nothing else can build it"
+        )
     if section.architecture not in REGISTRY:
         raise SpecificationError(
             f"model.architecture: {section.architecture!r} is not one of {', '.join(sorted(REGISTRY))}"
@@ -156,8 +160,11 @@ def initial_weights(spec: StudySpec) -> dict[str, NDArray[np.float32]]:
     """Draw the first weights: the same bytes on every machine, whatever its torch.
 
     Weights are uniform within 1/sqrt(inputs of the unit), as torch's own are, from Philox counters keyed by the
-    study's seed and the tensor's name. A logistic model starts at zero. Batch norm starts as the identity.
+    study's seed and the tensor's name. A logistic model starts at zero. Batch norm starts as the identity. A custom
+    model has its layout's.
     """
+    if spec.model.custom:
+        return draw_layout(spec.model.tensors, spec.training.seed)
     model = build(spec)
     weights = {name: tensor.numpy().copy() for name, tensor in float_tensors(model).items()}
     for prefix, module in model.named_modules():
@@ -165,7 +172,7 @@ def initial_weights(spec: StudySpec) -> dict[str, NDArray[np.float32]]:
             bound = 1 / sqrt(prod(module.weight.shape[1:])) if spec.model.architecture != "logistic" else 0.0
             for name in ("weight", "bias"):
                 full = f"{prefix}.{name}"
-                weights[full] = _uniform(spec.training.seed, full, weights[full].shape) * np.float32(bound)
+                weights[full] = draw_uniform(spec.training.seed, full, weights[full].shape) * np.float32(bound)
     return weights
 
 
@@ -177,10 +184,3 @@ def write_initial(spec: StudySpec, store: BlobStore) -> Manifest:
 def float_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """Give what travels: parameters and float buffers by name. Integer buffers stay at the site."""
     return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
-
-
-def _uniform(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Draw from -1 to 1, from raw counters: numpy may change its distributions, but not Philox."""
-    key = int.from_bytes(hashlib.sha256(f"initial/{seed}/{name}".encode()).digest()[:16], "big")
-    raw = np.random.Philox(key=key).random_raw(prod(shape))
-    return ((raw >> np.uint64(40)) * 2.0**-23 - 1).astype(np.float32).reshape(shape)

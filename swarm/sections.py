@@ -1,13 +1,25 @@
 """The sections of a study specification: every field bounded, wrong ones named."""
 
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from swarm.fixed import MICRO, clip_bound
+from swarm.manifest import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME, RESERVED_NAME, Layout, TensorShape
 from swarm.merge import MAX_SITES, MergeRule, max_weight_cap
 
 PRIVACY_MODES = ("bound",)
+CUSTOM = "custom"
+"""The architecture of a model that only its sites' training loops know; the study has its layout."""
 _DAY = 86_400
 _BASIS_POINTS = 10_000
 
@@ -25,6 +37,8 @@ Value = Annotated[Real, Field(ge=-1e15, le=1e15)]
 Seconds = Annotated[Whole, Field(ge=1, le=30 * _DAY)]
 Scalar = Flag | Annotated[Whole, Field(ge=-(2**53), le=2**53)] | Value | Line
 Parameter = Scalar | Annotated[tuple[Scalar, ...], Field(max_length=256)]
+Tensor = Annotated[str, StringConstraints(pattern=r"^[ -~]+$", max_length=MAX_NAME)]
+Shape = Annotated[tuple[Annotated[Whole, Field(ge=1, le=MAX_ELEMENTS)], ...], Field(max_length=MAX_DIMENSIONS)]
 
 
 class Section(BaseModel):
@@ -92,19 +106,50 @@ class DataSection(Section):
 
 
 class ModelSection(Section):
-    """The model: an architecture by its name in the registry, its parameters, and the blob of its first weights."""
+    """The model: an architecture by its name in the registry, its parameters, and the blob of its first weights.
+
+    The architecture `custom` is none of the registry: `layout` has the shape of each of its tensors by name, and that
+    is all that the study knows of it.
+    """
 
     architecture: Word
     parameters: Annotated[dict[Word, Parameter], Field(max_length=64)] = {}
+    layout: Annotated[dict[Tensor, Shape], Field(max_length=4096)] = {}
     initial: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")] = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.custom != bool(self.layout):
+            raise ValueError("layout: a custom model has the shapes of its tensors, and no other model has")
+        if self.custom and self.parameters:
+            raise ValueError("parameters: a custom model has none that a study could set")
+        if RESERVED_NAME in self.layout:
+            raise ValueError(f"layout: {RESERVED_NAME!r} is not a tensor's name: model files keep it for themselves")
+        if sum(map(prod, self.layout.values())) > MAX_ELEMENTS:
+            raise ValueError(f"layout: the model has more than {MAX_ELEMENTS} numbers")
+        return self
+
+    @property
+    def custom(self) -> bool:
+        """Whether the sites bring the model themselves."""
+        return self.architecture == CUSTOM
+
+    @property
+    def tensors(self) -> Layout:
+        """A custom model's tensors, sorted by name."""
+        return tuple(TensorShape(name, self.layout[name]) for name in sorted(self.layout))
 
 
 class TrainingSection(Section):
-    """How each site trains in each round. One of `local_epochs` and `local_steps` is 0: the other one counts."""
+    """How each site trains in each round. One of `local_epochs` and `local_steps` is 0: the other one counts.
+
+    With `max_local_steps` each site's own training loop may take from `local_steps` to as many, as it sees fit.
+    """
 
     rounds: Annotated[Whole, Field(ge=1, le=65_534)]
     local_epochs: Annotated[Whole, Field(ge=0, le=10_000)] = 0
     local_steps: Annotated[Whole, Field(ge=0, le=1_000_000)] = 0
+    max_local_steps: Annotated[Whole, Field(ge=0, le=1_000_000)] = 0
     batch_size: Annotated[Whole, Field(ge=1, le=1 << 20)] = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: Annotated[Real, Field(gt=0, le=1000)]
@@ -117,6 +162,8 @@ class TrainingSection(Section):
     def _check(self) -> Self:
         if bool(self.local_epochs) == bool(self.local_steps):
             raise ValueError("give either local_epochs or local_steps")
+        if self.max_local_steps and not 0 < self.local_steps <= self.max_local_steps:
+            raise ValueError("max_local_steps needs local_steps, which must not be more")
         if self.momentum and self.optimizer != "sgd":
             raise ValueError("momentum belongs to the optimizer sgd")
         return self

@@ -1,6 +1,7 @@
 """A site's part in a study: its statistics, its updates, its evaluation; in a real node and in a simulation."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from swarm.blobs import BlobStore
 from swarm.data.dataset import SiteData
@@ -11,7 +12,7 @@ from swarm.models import write_initial
 from swarm.moments import Standardisation, standardisation, write_moments
 from swarm.privacy.egress import prepare_moments, prepare_update
 from swarm.spec import StudySpec
-from swarm.training import FlatModel, Inputs, Progress, as_columns, predict, train
+from swarm.training import FlatModel, Inputs, Progress, Trained, as_columns, predict, train
 from swarm.weights import Floats, read_vector
 
 
@@ -30,6 +31,30 @@ class Contribution:
     loss: float = 0.0
     norm: float = 0.0
     clipped: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """Give it as a training process tells its node."""
+        return {**asdict(self), "blob": self.blob.hex()}
+
+
+def contribute(
+    spec: StudySpec, layout: Layout, trained: Trained, before: Floats, store: BlobStore, *, samples: int
+) -> Contribution:
+    """Treat what was learned from `samples` records since the base `before`, and keep the update that may leave.
+
+    Its weight is the number of records, up to the study's cap, however many steps were taken. Raises UpdateError.
+    """
+    update = prepare_update(trained.vector, before, rule=spec.merge_rule(layout), privacy=spec.privacy, samples=samples)
+    return Contribution(
+        blob=update.write(store).blob,
+        weight=min(samples, spec.merge.weight_cap),
+        epsilon_micro=update.epsilon_micro,
+        seconds=trained.seconds,
+        steps=trained.steps,
+        loss=trained.loss,
+        norm=update.norm,
+        clipped=update.clipped,
+    )
 
 
 class Site:
@@ -71,19 +96,7 @@ class Site:
         """
         before = self._read(base)
         trained = train(self.spec, self._model, before, self._training(moments), round_number, progress=progress)
-        rule = self.spec.merge_rule(self.layout)
-        samples = len(self.data.train)
-        update = prepare_update(trained.vector, before, rule=rule, privacy=self.spec.privacy, samples=samples)
-        return Contribution(
-            blob=update.write(self._store).blob,
-            weight=self.weight,
-            epsilon_micro=update.epsilon_micro,
-            seconds=trained.seconds,
-            steps=trained.steps,
-            loss=trained.loss,
-            norm=update.norm,
-            clipped=update.clipped,
-        )
+        return contribute(self.spec, self.layout, trained, before, self._store, samples=len(self.data.train))
 
     def evaluate(self, model: bytes, moments: bytes | None) -> Metrics:
         """Measure a model on the test part; raises like `train`."""

@@ -94,6 +94,10 @@ class StudySpec(Section):
             raise ValueError(f"training.loss: {self.training.loss} is no loss of a {task} study")
         if task == "multiclass" and self.training.loss == "binary_cross_entropy":
             raise ValueError("training.loss: binary_cross_entropy is no loss of a multiclass study")
+        if self.model.custom and self.data.standardise:
+            raise ValueError("data.standardise: must be false: a custom model's training loop prepares its own inputs")
+        if self.training.max_local_steps and not self.model.custom:
+            raise ValueError("training.max_local_steps: only a custom model's training loop can choose its steps")
         return self
 
     @classmethod

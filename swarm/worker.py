@@ -17,7 +17,7 @@ from typing import IO, Any
 from swarm.data import load
 from swarm.errors import RequestError, SwarmError
 from swarm.folder_store import FolderStore
-from swarm.site import Contribution, Site
+from swarm.site import Site
 from swarm.spec import StudySpec
 
 MAX_REQUEST_BYTES = 1 << 20
@@ -72,7 +72,7 @@ class Worker:
         moments = None if request["moments"] is None else _blob(request, "moments")
         if op == "evaluate":
             return {"metrics": self._site.evaluate(_blob(request, "model"), moments).record()}
-        return _described(self._site.train(_round(request), _blob(request, "base"), moments, progress=self._report))
+        return self._site.train(_round(request), _blob(request, "base"), moments, progress=self._report).record()
 
     def _open(self, request: Mapping[str, Any]) -> Reply:
         spec = StudySpec.from_json(_path(request, "spec").read_bytes())
@@ -155,19 +155,6 @@ def _path(request: Mapping[str, Any], field: str) -> Path:
     if not isinstance(request[field], str):
         raise RequestError(f"{request['op']}: {field} must be a path")
     return Path(request[field])
-
-
-def _described(contribution: Contribution) -> Reply:
-    return {
-        "blob": contribution.blob.hex(),
-        "weight": contribution.weight,
-        "epsilon_micro": contribution.epsilon_micro,
-        "seconds": contribution.seconds,
-        "steps": contribution.steps,
-        "loss": contribution.loss,
-        "norm": contribution.norm,
-        "clipped": contribution.clipped,
-    }
 
 
 def _error(code: str, message: str) -> Reply:

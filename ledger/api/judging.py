@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,11 +12,13 @@ from ledger.api import schemas as s
 from ledger.api.snapshot import Snapshot
 from ledger.api.telling import Teller
 from ledger.audit.audit import questions
-from ledger.audit.record import Record
+from ledger.audit.indexed import indexed_record
+from ledger.audit.record import SignedCall
 from ledger.audit.rules import judge
 from ledger.audit.verdict import Finding, Verdict
-from ledger.index import IndexStore, Queries
-from ledger.types import Address, Block
+from ledger.index import IndexStore
+from ledger.rpc import Rpc
+from ledger.types import Address
 
 _REST: Final = 1.0
 """Seconds of rest for each second of judging: on a long study that grows, the pages come first."""
@@ -33,12 +35,16 @@ class Judgement:
 
 
 class Judge:
-    """Judges one study at a time, in a thread of its own, whenever one is asked for that has changed since."""
+    """Judges one study at a time, in a thread of its own, whenever one is asked for that has changed since.
 
-    def __init__(self, store: IndexStore, snapshot: Callable[[], Snapshot]) -> None:
+    `rpc` is asked for the signed transactions, each once; without it, the rules on signatures are not decidable.
+    """
+
+    def __init__(self, store: IndexStore, snapshot: Callable[[], Snapshot], rpc: Rpc | None) -> None:
         self._store = store
-        self._queries = Queries(store)
         self._snapshot = snapshot
+        self._rpc = rpc
+        self._calls: dict[bytes, SignedCall] = {}
         self._done: dict[int, Judgement] = {}
         self._asked: set[int] = set()
         self._lock = threading.Lock()
@@ -77,16 +83,12 @@ class Judge:
     def _judge(self, study: int) -> float:
         snapshot = self._snapshot()
         begin = time.perf_counter()
-        verdicts = judge(self._record(snapshot, study))
+        record = indexed_record(self._store, study, rpc=self._rpc, known=self._calls)
+        self._calls.update(record.calls or {})
+        verdicts = judge(record)
         took = time.perf_counter() - begin
         self._done[study] = Judgement(snapshot.version(study), took, verdicts)
         return took
-
-    def _record(self, snapshot: Snapshot, study: int) -> Record:
-        last = snapshot.newest.number if snapshot.newest is not None else 0
-        events = tuple(event for event in self._queries.all_events() if event.at.block <= last)
-        blocks: Mapping[int, Block] = self._store.blocks(0, last)
-        return Record(snapshot.deployment, study, events, blocks)
 
 
 def verdicts_of(teller: Teller, judge: Judge, study: int) -> s.Verdicts:

@@ -31,18 +31,19 @@ def started(
     provisional: int = PROVISIONAL_BLOCKS,
     poll_seconds: float = POLL_SECONDS,
     warning: str = "",
+    signatures: bool = True,
 ) -> Iterator[Service]:
     """Follow a ledger into an index for as long as the context lasts.
 
-    `ledger` needs no account; `warning` is told on every answer. Raises IndexMismatch or IndexDamaged where the file is
-    another deployment's index, or none.
+    `ledger` needs no account; `warning` is told on every answer; with `signatures` its node is asked for the signed
+    transactions, too. Raises IndexMismatch or IndexDamaged where the file is another deployment's index, or none.
     """
     writing = IndexStore.open(database, ledger.deployment)
     reading = IndexStore.open(database, ledger.deployment, read_only=True)
     queries, live = Queries(reading), Live()
     view = View(ledger.deployment, queries, warning=warning)
     view.refresh()
-    judge = Judge(reading, lambda: view.snapshot)
+    judge = Judge(reading, lambda: view.snapshot, ledger.rpc if signatures else None)
     indexer = Indexer(ledger, writing, provisional=provisional)
     follower = Follower(indexer, view, live.tell, poll_seconds=poll_seconds)
     judge.start()

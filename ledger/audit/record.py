@@ -135,7 +135,7 @@ class Record:
             try:
                 after = self._apply(state, event)
             except (EventInvalid, LookupError, ValueError) as error:
-                yield Step(event, state, state, str(error))
+                yield Step(event, state, state, str(error).replace(f" at {event.at}", ""))
             else:
                 yield Step(event, state, after)
                 state = after

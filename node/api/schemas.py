@@ -23,6 +23,7 @@ STUDY = {
     "waits_for": "collecting: waiting for Lübeck",
     "since": 1790000000,
     "until": 1790000120,
+    "here": None,
     "final_model": None,
 }
 PEER = {
@@ -148,6 +149,7 @@ class Study(BaseModel):
     waits_for: str
     since: int
     until: int | None
+    here: str | None = Field(description="What this site's node waits for on its own machine: a training loop.")
     final_model: Hash | None
 
 

@@ -43,6 +43,32 @@ def verify(home: Path, file: Path, as_json: bool) -> None:
     conclude(command, as_json=as_json, show=show)
 
 
+@model.command("import")
+@home_option
+@click.argument("file", type=PATH)
+@json_option
+def import_(home: Path, file: Path, as_json: bool) -> None:
+    """Bring a model file to this site, for a study of one's own training loop that starts from it.
+
+    Example: swarm-node model import --home site pretrained.safetensors
+    """
+
+    def command() -> dict[str, Any]:
+        from node import config as configuration
+        from node.operator.models import bring
+        from node.site_folder import SiteFolder
+
+        folder = SiteFolder(home.absolute())
+        configuration.load(folder.home)  # names a folder that is no site's
+        return bring(folder, file)
+
+    conclude(
+        command,
+        as_json=as_json,
+        show=lambda data: click.echo(f"model {data['model']}: {data['tensors']} tensors, {data['numbers']:,} numbers"),
+    )
+
+
 @model.command("pull")
 @home_option
 @click.argument("study", type=click.IntRange(1))
@@ -77,11 +103,22 @@ def pull(home: Path, study: int, timeout: float, as_json: bool) -> None:
 @home_option
 @click.argument("study", type=click.IntRange(1))
 @click.option("--out", type=PATH, default=Path("model"), show_default=True, help="Folder for the files.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["safetensors", "torchscript", "pt2", "onnx"]),
+    default="safetensors",
+    show_default=True,
+    help="Beside model.safetensors, a file that takes raw values; it is run and compared before it is kept.",
+)
 @json_option
-def export(home: Path, study: int, out: Path, as_json: bool) -> None:
+def export(home: Path, study: int, out: Path, form: str, as_json: bool) -> None:
     """Write a study's final model (safetensors), what standardises its inputs, and a card made from the ledger.
 
-    Example: swarm-node model export --home site 1 --out model
+    With --format, another file lies beside it that other programs run on raw feature values, without this program:
+    TorchScript (which PyTorch calls deprecated), PyTorch's newer export (pt2), or ONNX.
+
+    Example: swarm-node model export --home site 1 --out model --format onnx
     """
 
     def command() -> dict[str, Any]:
@@ -89,7 +126,7 @@ def export(home: Path, study: int, out: Path, as_json: bool) -> None:
         from node.operator.models import export as write
 
         with open_desk(home, signing=False) as desk:
-            return write(desk, study, out.absolute())
+            return write(desk, study, out.absolute(), form)
 
     def show(data: dict[str, Any]) -> None:
         click.echo(f"model {data['model']}")

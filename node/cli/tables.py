@@ -83,6 +83,8 @@ def standing(data: dict[str, Any]) -> None:
         console.print(
             f"  {number}{escape(data['waits_for'])}, since {_when(data['since'])}, until {_when(data['until'])}"
         )
+    if data["here"]:
+        console.print(f"  [yellow]at this site: {escape(data['here'])}[/yellow]")
     if data["final_model"]:
         console.print(f"  final model {data['final_model']}")
 

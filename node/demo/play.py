@@ -1,6 +1,7 @@
 """Playing a scene to its end: the study watched, sites that die started again, and what each one found awaited."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ RESTART_SECONDS = 3.0
 RESULT_SECONDS = 120.0
 
 
-def follow(watcher: Watcher, cluster: Cluster, progress: Console, rounds: int) -> None:
-    """Watch until the study has ended, starting sites again that died."""
+def follow(
+    watcher: Watcher, cluster: Cluster, progress: Console, rounds: int, check: Callable[[], None] = lambda: None
+) -> None:
+    """Watch until the study has ended, starting sites again that died; `check` may raise what should end it."""
     died: dict[str, float] = {}
     started = time.monotonic()
     with Display(progress, watcher, rounds) as display:
         while not watcher.ended:
+            check()
             watcher.poll(display.tell)
             for site in cluster.dead():
                 if site.name not in died:

@@ -2,22 +2,16 @@
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ledger.client import Ledger
-from ledger.devnet import Devnet
-from ledger.rpc import connect
-from ledger.stream import EventStream
 from node import policy
 from node.config import NodeConfig
-from node.demo.cluster import Cluster, SiteProcess
-from node.demo.play import await_results, follow, result_of
-from node.demo.scene import Scene, SitePlan, set_up
-from node.demo.watch import Watcher
+from node.demo.play import result_of
+from node.demo.scene import SitePlan
+from node.demo.stage import Stage, staged
 from node.errors import OperatorError
 from node.site_folder import SiteFolder
 from swarm.memory_store import MemoryStore
@@ -33,6 +27,11 @@ def rehearse(folder: SiteFolder, config: NodeConfig, spec: StudySpec, *, sites: 
     The stand-ins train on copies of this site's data: the study runs as it would, but its model is worth nothing.
     Raises StudyRefused where the site's policy forbids it, and DemoError where it didn't come to its end.
     """
+    if spec.model.custom:
+        raise OperatorError(
+            "a custom model is trained by each site's own loop, and stand-in sites have none; examples/own_loop.py "
+            "shows such a study with all its sites on one machine"
+        )
     if not config.data:
         raise OperatorError("config.toml names no data: set [data] to what this site trains on")
     policy.refuse_breaches(policy.load(folder.home), spec)
@@ -42,8 +41,14 @@ def rehearse(folder: SiteFolder, config: NodeConfig, spec: StudySpec, *, sites: 
     if count < spec.round.min_sites:
         raise OperatorError(f"a merge of this study needs {spec.round.min_sites} sites; rehearse with as many at least")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as out:
-        return _play(Path(out), _plans(folder, config, count), spec, progress)
+    plans = _plans(folder, config, count)
+    with (
+        tempfile.TemporaryDirectory(prefix="rehearsal-") as out,
+        staged(Path(out), spec, plans, progress) as stage,
+    ):
+        progress.print(f"rehearsing {spec.study.name} with {', '.join(plan.name for plan in plans)}")
+        stage.play()
+        return _outcome(stage, spec)
 
 
 def _plans(folder: SiteFolder, config: NodeConfig, count: int) -> list[SitePlan]:
@@ -53,21 +58,8 @@ def _plans(folder: SiteFolder, config: NodeConfig, count: int) -> list[SitePlan]
     return [SitePlan(name, config.data_at(folder.home), settings) for name in names]
 
 
-def _play(out: Path, plans: list[SitePlan], spec: StudySpec, progress: Console) -> dict[str, Any]:
-    with ExitStack() as stack:
-        devnet = stack.enter_context(Devnet.start(out / "chain"))
-        scene = set_up(out, devnet.ipc, spec, plans)
-        ledger = Ledger(stack.enter_context(closing(connect(devnet.ipc))), scene.deployment)
-        watcher = Watcher(EventStream(ledger), scene.study)
-        watcher.catch_up()
-        cluster = stack.enter_context(Cluster([SiteProcess(home.name, home) for home in scene.homes]))
-        progress.print(f"rehearsing {spec.study.name} with {', '.join(site.name for site in cluster.sites)}")
-        follow(watcher, cluster, progress, spec.training.rounds)
-        await_results(scene, cluster)
-        return _outcome(watcher, scene, spec)
-
-
-def _outcome(watcher: Watcher, scene: Scene, spec: StudySpec) -> dict[str, Any]:
+def _outcome(stage: Stage, spec: StudySpec) -> dict[str, Any]:
+    watcher, scene = stage.watcher, stage.scene
     rounds = watcher.clock.seconds
     took = [sum(phases.values()) for number, phases in sorted(rounds.items()) if number > 0]
     result = result_of(scene, scene.homes[0]) or {}

@@ -49,17 +49,29 @@ def set_up(out: Path, rpc_url: str, spec: StudySpec, plans: Sequence[SitePlan]) 
 
     `spec` is complete: it names its initial model. Every site's configuration agrees to exactly this specification.
     """
+    deployment, proposer, homes = found(out, rpc_url, plans, accept=[spec.hash])
+    with closing(connect(rpc_url)) as rpc:
+        study, _ = Ledger(rpc, deployment, proposer).propose(spec.canonical(), Terms(**asdict(spec.terms())))
+    return Scene(deployment, study, homes)
+
+
+def found(
+    out: Path, rpc_url: str, plans: Sequence[SitePlan], *, accept: Sequence[bytes] = ()
+) -> tuple[Deployment, Account, tuple[Path, ...]]:
+    """Make keys and folders, and deploy the contracts with the sites as founders; gives the first site's account too.
+
+    `accept` are the specification hashes that every site's configuration agrees to.
+    """
     homes = tuple(out / "sites" / plan.name for plan in plans)
     sites = [_make_site(home) for home in homes]
-    proposer = Account(sites[0].key)
+    founder = Account(sites[0].key)
     founders = [Founder(site.address, plan.name) for site, plan in zip(sites, plans, strict=True)]
     with closing(connect(rpc_url)) as rpc:
-        deployment = deploy(rpc, proposer, founders, quorum_bps=QUORUM_BPS, motion_seconds=MOTION_SECONDS)
-        study, _ = Ledger(rpc, deployment, proposer).propose(spec.canonical(), Terms(**asdict(spec.terms())))
+        deployment = deploy(rpc, founder, founders, quorum_bps=QUORUM_BPS, motion_seconds=MOTION_SECONDS)
     for home, plan in zip(homes, plans, strict=True):
         deployment.save(SiteFolder(home).deployment)
-        _write_config(home, plan, rpc_url, spec.hash)
-    return Scene(deployment, study, homes)
+        _write_config(home, plan, rpc_url, accept)
+    return deployment, founder, homes
 
 
 def reopen(out: Path, rpc_url: str, study: int, names: Sequence[str]) -> Scene:
@@ -87,13 +99,13 @@ def _make_site(home: Path) -> Identity:
     return identity.create(SiteFolder(home).keystore, password, scrypt_rounds=SCRYPT_ROUNDS)
 
 
-def _write_config(home: Path, plan: SitePlan, rpc_url: str, spec_hash: bytes) -> None:
+def _write_config(home: Path, plan: SitePlan, rpc_url: str, accept: Sequence[bytes]) -> None:
     settings = NodeConfig(
         name=plan.name,
         rpc=rpc_url,
         password_file=Path("password"),
         data=dict(plan.data),
-        accept=[spec_hash.hex()],
+        accept=[spec_hash.hex() for spec_hash in accept],
         dev=True,
         poll_seconds=POLL_SECONDS,
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ledger.state.election import quorum
+from swarm.manifest import layout_elements
 from swarm.spec import StudySpec
 
 _TASKS = {"binary": "tell two classes apart", "multiclass": "tell classes apart", "regression": "predict a number"}
@@ -17,19 +18,12 @@ _LEAVES = {
 
 def in_words(spec: StudySpec) -> list[tuple[str, str]]:
     """Say what will run on this site's data, what leaves it, under which privacy, and by whose consent."""
-    training, rounds = spec.training, spec.round
-    amount = f"{training.local_epochs} epochs" if training.local_epochs else f"{training.local_steps} steps"
+    rounds = spec.round
     classes = f" ({', '.join(spec.data.classes)})" if spec.data.classes else ""
-    parameters = ", ".join(f"{name} {_text(value)}" for name, value in sorted(spec.model.parameters.items()))
     return [
         ("purpose", f"{_TASKS[spec.study.task]}{classes}. {' '.join(spec.study.description.split())}"),
         ("reads", f"{_reads(spec)}; at least {spec.privacy.min_samples} training records, or nothing leaves"),
-        (
-            "runs",
-            f"the program's own training of a {spec.model.architecture!r} model"
-            f"{f' ({parameters})' if parameters else ''}: {training.rounds} rounds of {amount}, batches of "
-            f"{training.batch_size}, {training.optimizer} at {training.learning_rate:g}. The study brings no code.",
-        ),
+        ("runs", _runs_custom(spec) if spec.model.custom else _runs(spec)),
         ("leaves", _leaves(spec)),
         ("privacy", _LEAVES[spec.privacy.mode].format(clip=spec.merge.clip_norm)),
         (
@@ -62,6 +56,34 @@ def _reads(spec: StudySpec) -> str:
     shown = ", ".join(names[:_FEATURES_SHOWN])
     more = f" and {len(names) - _FEATURES_SHOWN} more" if len(names) > _FEATURES_SHOWN else ""
     return f"{len(names)} columns ({shown}{more}), and the label {spec.data.label!r}"
+
+
+def _runs(spec: StudySpec) -> str:
+    training = spec.training
+    parameters = ", ".join(f"{name} {_text(value)}" for name, value in sorted(spec.model.parameters.items()))
+    return (
+        f"the program's own training of a {spec.model.architecture!r} model"
+        f"{f' ({parameters})' if parameters else ''}: {training.rounds} rounds of {_amount(spec)}, batches of "
+        f"{training.batch_size}, {training.optimizer} at {training.learning_rate:g}. The study brings no code."
+    )
+
+
+def _runs_custom(spec: StudySpec) -> str:
+    tensors = spec.model.tensors
+    return (
+        f"this site's own training loop, which its operator starts, on a model of {layout_elements(tensors):,} numbers "
+        f"in {len(tensors)} tensors: {spec.training.rounds} rounds of {_amount(spec)}. The loop reads and prepares its "
+        "data itself; the columns named above are what the study expects of it, and optimizer, learning rate and "
+        "batches are the loop's affair. The study brings no code."
+    )
+
+
+def _amount(spec: StudySpec) -> str:
+    training = spec.training
+    if training.local_epochs:
+        return f"{training.local_epochs} epochs"
+    most = f" to {training.max_local_steps}" if training.max_local_steps else ""
+    return f"{training.local_steps}{most} steps"
 
 
 def _leaves(spec: StudySpec) -> str:

@@ -11,14 +11,23 @@ from node.operator.desk import Desk
 from node.operator.inspection import in_words
 from node.printable import printable
 from swarm.merge import Exclusion
-from swarm.spec import StudySpec
+from swarm.spec import Feature, StudySpec
 
 Result = Mapping[str, Any] | None
 
 
-def card(desk: Desk, study: StudyState, spec: StudySpec, result: Result) -> str:
-    """Write the card in Markdown; `result` is this site's own evaluation, where it has one."""
-    parts = (_head(desk, study, spec), _sites(desk, study), _history(desk, study), _own(result))
+def card(desk: Desk, study: StudyState, spec: StudySpec, result: Result, deployable: Result = None) -> str:
+    """Write the card in Markdown; `result` is this site's own evaluation, where it has one.
+
+    `deployable` says of a file for other programs its `name`, `form`, and the largest `difference` that was found.
+    """
+    parts = (
+        _head(desk, study, spec),
+        _inputs(spec, deployable),
+        _sites(desk, study),
+        _history(desk, study),
+        _own(result),
+    )
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
@@ -36,6 +45,50 @@ def _head(desk: Desk, study: StudyState, spec: StudySpec) -> Iterator[str]:
     yield ""
 
 
+def _inputs(spec: StudySpec, deployable: Result) -> Iterator[str]:
+    yield "## What goes in, and what comes out"
+    yield ""
+    if deployable is not None:
+        yield (
+            f"`{deployable['name']}` ({deployable['form']}) takes raw values, float32, as the input `features`; it "
+            "standardises them itself. On random inputs its outputs differed from the model's by "
+            f"{deployable['difference']:.1g} at most."
+        )
+        yield ""
+    if spec.model.custom:
+        yield "What its sites' own programs make of it: the study knows the model's tensors alone."
+    elif spec.data.shape:
+        yield f"In: arrays [records, {', '.join(map(str, spec.data.shape))}], channels first."
+    else:
+        yield f"In: [records, {len(spec.data.features)}], in this order:"
+        yield ""
+        yield "| column | unit | values |"
+        yield "|---|---|---|"
+        for feature in spec.data.features:
+            yield f"| {_cell(feature.name)} | {_cell(feature.unit) or '-'} | {_values(feature)} |"
+    yield ""
+    if not spec.model.custom:
+        yield _outputs(spec)
+        yield ""
+
+
+def _outputs(spec: StudySpec) -> str:
+    if not spec.data.classes:
+        return f"Out: `prediction` [records], the predicted {_cell(spec.data.label)}."
+    classes = ", ".join(map(_cell, spec.data.classes))
+    return f"Out: `probabilities` [records, {len(spec.data.classes)}], in this order: {classes}."
+
+
+def _values(feature: Feature) -> str:
+    if feature.categories:
+        return "one of " + ", ".join(f"{value:g}" for value in feature.categories)
+    return "any" if feature.range is None else f"{feature.range[0]:g} to {feature.range[1]:g}"
+
+
+def _cell(text: str) -> str:
+    return str(printable(text)).replace("|", "\\|").replace("\n", " ")
+
+
 def _sites(desk: Desk, study: StudyState) -> Iterator[str]:
     merged, led = Counter[Address](), Counter[Address]()
     weights: dict[Address, int] = {}
@@ -50,7 +103,7 @@ def _sites(desk: Desk, study: StudyState) -> Iterator[str]:
     yield "| site | account | rounds merged | rounds led | training records told last |"
     yield "|---|---|---|---|---|"
     for account in study.sites:
-        name = printable(desk.consortium.name_of(account)).replace("|", "\\|").replace("\n", " ")
+        name = _cell(desk.consortium.name_of(account))
         part = f"{merged[account]} of {len(rounds)} | {led[account]} | {weights.get(account, '-')}"
         yield f"| {name} | `{account}` | {part} |"
     yield ""

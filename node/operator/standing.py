@@ -5,6 +5,7 @@ from typing import Any
 from ledger.state import ConsortiumState, StudyState
 from ledger.types import Address, Phase, Status, seats_of
 from node.operator.desk import Desk
+from swarm.loop.meeting import read_file, state_in
 
 
 def standing(desk: Desk, study: StudyState) -> dict[str, Any]:
@@ -27,8 +28,17 @@ def standing(desk: Desk, study: StudyState) -> dict[str, Any]:
         "waits_for": waits_for(study, names),
         "since": since(study),
         "until": until(study),
+        "here": loop_state(desk, study),
         "final_model": study.final_output.hex() if study.final_output is not None else None,
     }
+
+
+def loop_state(desk: Desk, study: StudyState) -> str | None:
+    """What this site's node waits for on its own machine, a training loop; None where it waits for nothing here."""
+    if study.status is not Status.RUNNING or not desk.folder.is_locked():
+        return None
+    state = read_file(state_in(desk.folder.study(study.number))) or {}
+    return str(state["says"])[:1024] if "says" in state else None
 
 
 def answer(study: StudyState, site: Address) -> str:

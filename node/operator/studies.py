@@ -20,7 +20,8 @@ from node.operator.standing import standing
 from node.pausing import paused
 from node.reveals import RevealChain, chain_length
 from node.specification import specification
-from node.trainer import Trainer, hold_against
+from node.trainer import hold_against
+from node.trainers import trainer_of
 from swarm import studies as built_in
 from swarm.spec import MAX_SPEC_BYTES, StudySpec
 
@@ -176,13 +177,15 @@ def initial_model(spec: StudySpec) -> bytes:
 
 
 def check_data(spec: StudySpec, desk: Desk) -> None:
-    """Hold local data and the first model against a study, in its own process; raises StudyRefused or WorkerError."""
-    if not desk.config.data:
+    """Hold local data and the first model against a study, in its own process; raises StudyRefused or WorkerError.
+
+    The data of a custom model is its training loop's own business: only the first model is looked at.
+    """
+    if not (desk.config.data or spec.model.custom):
         raise OperatorError("config.toml names no data: set [data] to what this site trains on")
-    source = desk.config.data_at(desk.folder.home)
 
     async def check() -> None:
-        trainer = Trainer(folder / "spec.json", source, folder / "blobs", desk.config.worker)
+        trainer = trainer_of(spec, folder, desk.config, desk.folder.home, blobs)
         try:
             await hold_against(spec, trainer)
         finally:
@@ -191,6 +194,7 @@ def check_data(spec: StudySpec, desk: Desk) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spec.json").write_bytes(spec.canonical())
+        blobs = desk.folder.blobs if spec.model.custom else folder / "blobs"
         trio.run(check)
 
 

@@ -13,6 +13,7 @@ from ledger.types import Commitment, Status
 from node import log
 from node.errors import NodeError, StorageError, WorkerError
 from node.network.errors import PullFailed
+from node.replies import Trains
 from node.reveals import RevealChain
 from node.rounds import decide as do
 from node.rounds.inputs import Inputs
@@ -23,7 +24,6 @@ from node.rounds.stopwatch import Activity, Stopwatch
 from node.rounds.timing import RoundTiming
 from node.rounds.upkeep import Upkeep
 from node.study_folder import StudyFolder, UpdateRecord
-from node.trainer import Trainer
 from swarm.errors import BlobError, SwarmError
 from swarm.merge import Objection
 from swarm.spec import StudySpec
@@ -47,7 +47,7 @@ class StudyRunner:
     """Takes part in one study until it ends."""
 
     def __init__(
-        self, site: SiteParts, study: int, spec: StudySpec, folder: StudyFolder, trainer: Trainer, reveals: RevealChain
+        self, site: SiteParts, study: int, spec: StudySpec, folder: StudyFolder, trainer: Trains, reveals: RevealChain
     ) -> None:
         self._site = site
         self._chain = site.chain
@@ -258,6 +258,7 @@ class StudyRunner:
         update = self._folder.update(basis)
         if update is None:
             raise NodeError(f"the update of round {basis.round} is gone from the disk")
+        self._site.claims.offer(self._study, update.blob)
         seen = self._chain.tip
         link = self.state.sites[self._site.address].link
         return Commitment(

@@ -1,6 +1,8 @@
 """The index: incremental, restartable, right under re-organisations, and the same however it was made."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from audit_world import World
+from forgery import head_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
@@ -16,6 +19,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ledger import events as e
+from ledger.audit.audit import audit
+from ledger.audit.bundle.content import Bundle
+from ledger.audit.indexed import indexed_record
+from ledger.audit.rules import judge
+from ledger.audit.verdict import Outcome
 from ledger.client import Ledger
 from ledger.deployment import Deployment
 from ledger.errors import IndexDamaged, IndexMismatch, IndexRewritten
@@ -295,3 +303,58 @@ def test_a_real_chain_is_indexed_and_folds_to_the_same_state(world: World, tmp_p
     Indexer(world.reader, store, provisional=0).catch_up()
     assert Queries(store).state() == fold(EventStream(world.reader).poll())
     assert list(store.dump()) == list(store.dump())
+
+
+def test_a_record_from_the_index_is_judged_as_the_one_from_a_bundle(
+    world: World, bundle: Bundle, tmp_path: Path
+) -> None:
+    store = IndexStore.open(tmp_path / "index", world.deployment)
+    Indexer(world.reader, store, provisional=0).catch_up()
+    proven = {one.rule: one for one in audit(bundle, anchor=head_of(bundle)).verdicts}
+    for verdict in judge(indexed_record(store, world.study, world.store, world.reader.rpc)):
+        assert verdict == proven[verdict.rule]
+
+
+def test_without_a_node_signatures_are_not_decidable(world: World, tmp_path: Path) -> None:
+    store = IndexStore.open(tmp_path / "index", world.deployment)
+    Indexer(world.reader, store, provisional=0).catch_up()
+    outcomes = {one.rule: one.outcome for one in judge(indexed_record(store, world.study))}
+    assert outcomes["signatures"] is outcomes["merge"] is Outcome.UNDECIDABLE
+    assert Outcome.BROKEN not in outcomes.values()
+
+
+DYING = """
+import itertools, os, sys
+from pathlib import Path
+from ledger.client import Ledger
+from ledger.deployment import Deployment
+from ledger.index import Indexer, IndexStore, indexer, store
+from ledger.rpc import connect
+
+path, deployment, url, fatal = sys.argv[1:]
+writes, honest = itertools.count(1), store._insert
+indexer.STEP_EVENTS = 5
+
+def insert(*args):
+    if next(writes) == int(fatal):
+        os._exit(9)
+    honest(*args)
+
+store._insert = insert
+given = Deployment.from_json(deployment)
+Indexer(Ledger(connect(url), given), IndexStore.open(Path(path), given), provisional=0).catch_up()
+"""
+
+
+@pytest.mark.parametrize("fatal", [2, 6, 9])
+def test_a_process_that_is_killed_leaves_an_index_that_goes_on(fatal: int, world: World, tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "killed"), world.deployment.to_json(), world.devnet.ipc, str(fatal)]
+    killed = subprocess.run([sys.executable, "-c", DYING, *arguments], check=False)
+    assert killed.returncode == 9
+    dumps = []
+    for name in ("killed", "fresh"):
+        store = IndexStore.open(tmp_path / name, world.deployment)
+        Indexer(world.reader, store, provisional=0).catch_up()
+        dumps.append([line for line in store.dump() if line.startswith(("events", "hashes"))])
+    assert dumps[0] == dumps[1]
+    assert len(dumps[0]) > 80

@@ -37,6 +37,13 @@ def test_a_summary_tells_who_took_part_and_what_went_wrong(summary: dict[str, An
     assert [left["reason"] for left in second["left_out"]] == ["over clip"]
 
 
+def test_a_summary_puts_figures_into_words(summary: dict[str, Any]) -> None:
+    details = {rule["rule"]: rule["details"] for rule in summary["rules"]}
+    assert "Jena committed 3 of 4 times" in details["absence"]
+    assert any("over_clip (1 times)" in line for line in details["exclusions"])
+    assert len(details["fairness"]) == 5
+
+
 def test_the_page_loads_nothing_and_runs_nothing(summary: dict[str, Any]) -> None:
     page = html.render(summary)
     assert "<script" not in page

@@ -270,6 +270,11 @@ def a_leader_failed_before_its_deadline(_world: World, forge: Forge) -> None:
     forge.set(e.LeaderElected, lambda one: one is elected, deadline=elected.deadline + 10_000)
 
 
+def a_deadline_of_somebodys_choice(_world: World, forge: Forge) -> None:
+    elected = forge.first(e.LeaderElected, in_round(2))
+    forge.set(e.LeaderElected, lambda one: one is elected, deadline=elected.deadline - 1)
+
+
 def a_fault_that_was_none(_world: World, forge: Forge) -> None:
     forge.set(e.LeaderFailed, in_round(1), fault=Fault.REJECTED)
 
@@ -435,6 +440,7 @@ CHAINS: dict[Callable[[World, Forge], None], str] = {
     a_commit_after_the_deadline: "transitions",
     a_round_sealed_before_its_time: "transitions",
     a_leader_failed_before_its_deadline: "transitions",
+    a_deadline_of_somebodys_choice: "deadlines",
     a_fault_that_was_none: "transitions",
     a_weight_changed_after_the_fact: "signatures",
     a_weight_over_the_cap: "commitments",

@@ -64,7 +64,12 @@ def until(reached: Callable[[], bool]) -> None:
 def served(story: Story, folder: Path, *, rates: Rates | None = None, provisional: int = 12) -> Iterator[Explorer]:
     """Serve a story's chain until the context ends."""
     with started(
-        story.ledger, folder / "index.sqlite", poll_seconds=0.02, provisional=provisional, warning="only a story"
+        story.ledger,
+        folder / "index.sqlite",
+        poll_seconds=0.02,
+        provisional=provisional,
+        warning="only a story",
+        signatures=False,
     ) as service:
         app = make_app(service)
         add_pages(app)

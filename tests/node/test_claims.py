@@ -33,6 +33,14 @@ def test_inputs_and_outputs_go_to_the_sites_of_their_study_and_to_nobody_else(wo
     assert world.claims.may_serve("dora", OUTPUT)
 
 
+def test_an_update_that_is_being_committed_goes_to_the_sites_of_its_study_alone(tmp_path: Path) -> None:
+    world = RunnerWorld(tmp_path, sites=("ada", "bea"))
+    assert not world.claims.may_serve("bea", MINE)
+    world.claims.offer(1, MINE)
+    assert world.claims.may_serve("bea", MINE)
+    assert not world.claims.may_serve("cleo", MINE)
+
+
 def test_a_study_that_this_site_is_not_in_gives_no_right(world: RunnerWorld) -> None:
     propose_second(world, "cleo", "dora")
     world.chain.commit("dora", 1, commitment(UPDATE), study=2)

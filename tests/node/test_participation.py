@@ -11,7 +11,7 @@ from ledger_script import NAMES, RunnerWorld
 
 from ledger.errors import ChainMismatch, RpcUnreachable, TransactionTimeout
 from ledger.reverts import StudyNotParticipant
-from node import config, participation, pausing
+from node import config, pausing, trainers
 from node.errors import WorkerError
 from node.identity import Identity
 from node.participation import Participation
@@ -33,7 +33,7 @@ class World(RunnerWorld):
         self.sources: list[dict[str, Any]] = []
         self.opened = 0
         self.failures: list[WorkerError] = []
-        monkeypatch.setattr(participation, "Trainer", self._trainer)
+        monkeypatch.setattr(trainers, "Trainer", self._trainer)
 
     def _trainer(self, spec: Path, data: dict[str, Any], store: Path, command: Sequence[str]) -> "World":
         assert spec.read_bytes() == self.spec.canonical()

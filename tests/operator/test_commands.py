@@ -45,6 +45,7 @@ ARGUMENTS = {
     ("study", "accept"): ["1", "--spec", "00000000"],
     ("study", "decline"): ["1"],
     ("model", "verify"): [__file__],
+    ("model", "import"): [__file__],
     ("model", "export"): ["1"],
     ("audit", "export"): ["1"],
     ("model", "pull"): ["1"],

@@ -4,8 +4,12 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 from operator_world import NAMES, World, done, refused, swarm_node
+from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import roc_auc_score
 
 from ledger.devnet import Devnet
 from ledger.types import seats_of
@@ -131,3 +135,18 @@ def check_export(world: World, out: Path, final: bytes | None) -> None:
     (out / "damaged.safetensors").write_bytes(damaged)
     assert "no final model of any study" in refused("model", "verify", "--home", home, out / "damaged.safetensors")[1]
     assert "exists" in refused("model", "export", "--home", world.home(LATE), 1, "--out", out)[1]
+    check_deployable(world, out.with_name("deployable"))
+
+
+def check_deployable(world: World, out: Path) -> None:
+    """Another program gives raw values to the file that lies beside the model, and its card says how."""
+    told = done("model", "export", "--home", world.home(LATE), 1, "--out", out, "--format", "onnx")
+    assert told["largest_difference"] < 1e-5
+    data = load_breast_cancer()
+    session = onnxruntime.InferenceSession(str(out / "model.onnx"))
+    (found,) = session.run(["probabilities"], {"features": data.data.astype(np.float32)})
+    assert roc_auc_score(data.target == 0, found[:, 1]) > 0.95
+    card = (out / "model-card.md").read_text(encoding="utf-8")
+    assert "`model.onnx` (onnx) takes raw values" in card
+    assert "| mean radius |" in card
+    assert "in this order: benign, malignant" in card

@@ -9,6 +9,7 @@ from node.errors import ConfigurationError, StudyRefused
 from node.policy import Policy
 from swarm import studies
 from swarm.spec import StudySpec
+from tests.swarm.loop_samples import loop_spec
 
 SPEC = studies.draft("breast-cancer")
 RULES = {
@@ -78,3 +79,10 @@ def test_nor_does_one_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match=r"policy\.toml"):
         policy.load(tmp_path)
+
+
+def test_a_loop_that_may_choose_its_steps_is_held_to_the_most_that_it_may_take() -> None:
+    spec = loop_spec(training={"max_local_steps": 6})
+    assert policy.breaches(Policy(max_local_steps=6, architectures=["custom"]), spec) == []
+    assert [breach.rule for breach in policy.breaches(Policy(max_local_steps=5), spec)] == ["max_local_steps"]
+    assert [breach.rule for breach in policy.breaches(Policy(architectures=["mlp"]), spec)] == ["architectures"]

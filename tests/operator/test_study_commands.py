@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from operator_world import World, done, refused, swarm_node
 
+from node.errors import StudyRefused
+from node.operator.desk import open_desk
+from node.operator.round_estimate import estimate
+from node.study import Study
 from swarm import studies
+from swarm.loop.module import save
+from swarm.spec import StudySpec
+from tests.swarm.loop_samples import loop_spec, small_module
 
 
 def write_study(path: Path, **training: object) -> Path:
@@ -113,6 +120,47 @@ def test_a_member_declines_on_record(consortium: World) -> None:
     assert (answered["answer"], answered["declined"]) == ("declined", ["bea"])
     code, _ = refused("study", "decline", "--home", consortium.home("bea"), number)
     assert code == "ledger.contract.study_already_answered"
+
+
+def test_a_study_of_training_loops_is_agreed_to_without_data_and_said_in_words(consortium: World) -> None:
+    file = consortium.folder / "loops.toml"
+    Study(loop_spec(training={"max_local_steps": 6}, round={"collect_seconds": 60})).save(file)
+    assert StudySpec.from_toml(file.read_text()).model.initial
+    proposed = done("study", "propose", "--home", consortium.home("ada"), file, "--yes")
+    home = consortium.home("bea")
+    config = (home / "config.toml").read_text()
+    (home / "config.toml").write_text(config.split("[data]")[0])
+    words = {
+        one["about"]: one["says"] for one in done("study", "inspect", "--home", home, proposed["study"])["in_words"]
+    }
+    assert "this site's own training loop" in words["runs"]
+    assert "3 rounds of 2 to 6 steps" in words["runs"]
+    assert "25 numbers in 8 tensors" in words["runs"]
+    answered = done("study", "accept", "--home", home, proposed["study"], "--spec", proposed["spec_hash"])
+    assert (answered["answer"], answered["here"]) == ("accepted", None)
+    with open_desk(home, signing=False) as desk:
+        told = estimate(desk, desk.study(proposed["study"]), loop_spec(), []).says
+    assert "training ? (this site's own training loop trains" in told
+    code, message = refused("rehearse", "--home", home, file)
+    assert (code, "each site's own loop" in message) == ("node.operator", True)
+
+
+def test_a_model_that_was_brought_is_needed_where_a_study_starts_from_it(consortium: World) -> None:
+    module, file = small_module(), consortium.folder / "pretrained.safetensors"
+    save(module, file)
+    study = Study(loop_spec(module)).starting_from(file)
+    study.save(consortium.folder / "fine.toml")
+    proposed = study.propose(consortium.home("ada"))
+    with pytest.raises(StudyRefused, match="model import"):
+        proposed.accept()
+    brought = done("model", "import", "--home", consortium.home("ada"), file)
+    assert brought == {"model": study.spec.model.initial, "tensors": 8, "numbers": 25}
+    assert proposed.accept()["answer"] == "accepted"
+    (consortium.folder / "no-model").write_bytes(b"x" * 100)
+    assert (
+        "model file" in refused("model", "import", "--home", consortium.home("ada"), consortium.folder / "no-model")[1]
+    )
+    assert "can't bring" in refused("model", "import", "--home", consortium.home("ada"), consortium.folder / "none")[1]
 
 
 @pytest.mark.parametrize("command", ["inspect", "decline"])

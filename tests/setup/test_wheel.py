@@ -45,6 +45,7 @@ def in_tree(pattern: str) -> set[str]:
         "swarm/studies/*.toml",
         "ledger/explorer/templates/*.html",
         "ledger/explorer/static/*",
+        "ledger/audit/report/*.html",
     ],
 )
 def test_every_such_file_is_in_the_wheel(wheel: zipfile.ZipFile, pattern: str) -> None:

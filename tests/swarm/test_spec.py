@@ -53,11 +53,12 @@ GOLDEN = (
     '{"categories":[],"name":"chol","range":[0.0,700.0],"unit":"mg/dl"},{"categories":[0.0,1.0],"name":"sex",'
     '"range":null,"unit":""}],"label":"num","shape":[],"standardise":true},"merge":{"clip_norm":1.5,"dtype":"int32",'
     '"rule":"mean","scale_bits":24,"weight_cap":1000},"model":{"architecture":"mlp","initial":"' + INITIAL + '",'
-    '"parameters":{"activation":"relu","bias":true,"dropout":0.5,"hidden":[8,4]}},"privacy":{"epsilon_budget":0.0,'
+    '"layout":{},"parameters":{"activation":"relu","bias":true,"dropout":0.5,"hidden":[8,4]}},"privacy":{"epsilon_budget":0.0,'
     '"min_samples":10,"mode":"bound"},"round":{"accept_seconds":604800,"collect_seconds":3600,"grace_seconds":60,'
     '"least_seconds":10,"merge_seconds":600,"min_sites":3,"quorum":0.75,"retention_rounds":2,"review_seconds":600},'
     '"study":{"description":"Is an artery narrowed?","name":"heart-disease","task":"binary"},"training":{'
-    '"batch_size":32,"learning_rate":0.05,"local_epochs":0,"local_steps":50,"loss":"default","momentum":0.0,"optimizer":"sgd",'
+    '"batch_size":32,"learning_rate":0.05,"local_epochs":0,"local_steps":50,"loss":"default",'
+    '"max_local_steps":0,"momentum":0.0,"optimizer":"sgd",'
     '"rounds":20,"seed":7,"weight_decay":0.0},"version":1}'
 ).encode()
 
@@ -333,3 +334,50 @@ def test_the_core_imports_without_torch() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == ""
+
+
+CUSTOM = {"architecture": "custom", "parameters": {}, "layout": {"b": [2], "a.weight": [2, 3], "scale": []}}
+
+
+def _custom(**sections: dict[str, Any]) -> StudySpec:
+    changes = {"model": CUSTOM, "data": {"standardise": False}}
+    for name, fields in sections.items():
+        changes[name] = {**changes.get(name, {}), **fields}
+    return _spec(**changes)
+
+
+def test_a_model_of_ones_own_is_described_by_its_layout_which_the_hash_covers() -> None:
+    spec = _custom()
+    assert spec.model.tensors == (TensorShape("a.weight", (2, 3)), TensorShape("b", (2,)), TensorShape("scale", ()))
+    assert b'"layout":{"a.weight":[2,3],"b":[2],"scale":[]}' in spec.canonical()
+    assert StudySpec.from_json(spec.canonical()) == spec
+    other = _custom(model={"layout": {**CUSTOM["layout"], "b": [3]}})
+    assert other.hash != spec.hash
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "complaint"),
+    [
+        ("model", {"layout": {}}, "layout: a custom model has the shapes of its tensors"),
+        ("model", {"parameters": {"a": 1}}, "parameters: a custom model has none"),
+        ("model", {"layout": {"a": [0]}}, "layout.a.0"),
+        ("model", {"layout": {"a": [2.0]}}, "layout.a.0"),
+        ("model", {"layout": {"a": [1 << 16, 1 << 16]}}, "more than 2147483648 numbers"),
+        ("model", {"layout": {"a": [1] * 17}}, "layout.a"),
+        ("model", {"layout": {"\n": [1]}}, "layout"),
+        ("model", {"layout": {"": [1]}}, "layout"),
+        ("model", {"layout": {"__metadata__": [1]}}, "is not a tensor's name"),
+        ("model", {"architecture": "mlp"}, "layout: a custom model has"),
+        ("data", {"standardise": True}, "data.standardise: must be false"),
+        ("training", {"max_local_steps": 49}, "max_local_steps needs local_steps, which must not be more"),
+        ("training", {"local_steps": 0, "local_epochs": 1, "max_local_steps": 9}, "max_local_steps needs local_steps"),
+    ],
+)
+def test_what_is_wrong_with_a_custom_model_is_said(section: str, changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        _custom(**{section: changes})
+
+
+def test_only_a_loop_of_ones_own_can_choose_its_steps() -> None:
+    with pytest.raises(ValueError, match=r"training\.max_local_steps: only a custom model"):
+        _spec(training={"max_local_steps": 80})

@@ -69,7 +69,7 @@ class _Styles:
         self.text = ParagraphStyle("text", fontName=plain, fontSize=8, leading=10.5, splitLongWords=1)
         self.title = ParagraphStyle("title", parent=self.text, fontName=bold, fontSize=15, leading=19)
         self.heading = ParagraphStyle(
-            "heading", parent=self.text, fontName=bold, fontSize=11, leading=15, spaceBefore=10
+            "heading", parent=self.text, fontName=bold, fontSize=11, leading=15, spaceBefore=10, keepWithNext=1
         )
 
     def says(self, text: object, colour: str = "#1d2330") -> Paragraph:
@@ -116,8 +116,9 @@ def _head(styles: _Styles, *names: str) -> list[Any]:
 def _rules(summary: Mapping[str, Any], styles: _Styles) -> list[list[Any]]:
     rows = [_head(styles, "rule", "verdict", "what it checks, and what it found")]
     for rule in summary["rules"]:
-        found = "".join(f" - {one['what']}" for one in rule["broken"][:5])
-        says = f"{rule['checks']} Found: {rule['says']}{found}"
+        found = "".join(f" - {one['what']}" for one in rule["broken"][1:5])
+        details = f" ({'; '.join(rule['details'])})" if rule["details"] else ""
+        says = f"{rule['checks']} Found: {rule['says']}{found}{details}"
         rows.append(
             [styles.says(rule["rule"]), styles.says(rule["outcome"], _COLOURS[rule["outcome"]]), styles.says(says)]
         )

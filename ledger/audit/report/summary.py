@@ -42,7 +42,25 @@ def _rule(record: Record, verdict: Verdict, checks: str, why: str) -> dict[str, 
         "broken": [_finding(record, one) for one in verdict.broken],
         "open": [_finding(record, one) for one in verdict.open],
         "figures": dict(verdict.figures),
+        "details": list(_details(verdict)),
     }
+
+
+def _details(verdict: Verdict) -> Iterator[str]:
+    """Put a rule's figures into words."""
+    for key, figure in verdict.figures.items():
+        match verdict.rule:
+            case "absence":
+                yield f"{figure['name']} committed {figure['committed']} of {figure['eligible']} times"
+            case "exclusions":
+                yield from (f"{key} left out {what} ({count} times)" for what, count in figure.items())
+            case "fairness":
+                drawn = f"{figure['name']} was drawn {figure['drawn']} of {figure['elections']} times"
+                yield f"{drawn}, {figure['expected']} expected, p = {figure['p']:.3g}"
+            case "privacy":
+                yield f"{figure['name']} has spent {figure['epsilon']:g} of {figure['budget']:g}"
+            case _:
+                yield f"{key}: {figure}"
 
 
 def _finding(record: Record, finding: Finding) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from ledger.audit.record import Record
 from ledger.audit.rules.commitments import COMMITMENTS, HISTORY, PRIVACY, SIGNATURES
 from ledger.audit.rules.consent import CONSENT, MEMBERSHIP, QUORUM, SPECIFICATION
 from ledger.audit.rules.copies import COPIES
+from ledger.audit.rules.deadlines import DEADLINES
 from ledger.audit.rules.election import ABSENCE, ELECTION, FAIRNESS, REVEALS
 from ledger.audit.rules.merging import EXCLUSIONS, LINEAGE, MERGE, MODEL
 from ledger.audit.rules.transitions import TRANSITIONS
@@ -17,6 +18,7 @@ RULES: Final[tuple[Rule, ...]] = (
     MEMBERSHIP,
     CONSENT,
     TRANSITIONS,
+    DEADLINES,
     SIGNATURES,
     HISTORY,
     COMMITMENTS,

@@ -102,9 +102,7 @@ def judge_absence(record: Record) -> Tally | None:
     for account, could in eligible.items():
         tally.figures[account] = {"name": record.name(account), "eligible": could, "committed": committed[account]}
     missing = sum(eligible.values()) - sum(committed.values())
-    tally.said = (
-        f"{missing} of {tally.checked} possible commits were withheld, or came too late; who, is in the figures"
-    )
+    tally.said = f"{missing} of {tally.checked} possible commits were withheld, or came too late"
     return tally
 
 

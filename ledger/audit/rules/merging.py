@@ -132,7 +132,7 @@ def judge_exclusions(record: Record) -> Tally:
         )
     tally.figures = {leader: dict(sites) for leader, sites in by_leader.items()}
     total = sum(sum(sites.values()) for sites in by_leader.values())
-    tally.said = f"{total} inputs were left out, each with a reason; by which leader, is in the figures"
+    tally.said = f"{total} inputs were left out, each with a reason"
     return tally
 
 

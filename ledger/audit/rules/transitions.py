@@ -6,27 +6,17 @@ from typing import Any, Final
 
 from ledger import events as e
 from ledger.audit.record import Record, Step, where
+from ledger.audit.rules.consequences import CAUSES, Kinds, abort_carries, consequences
 from ledger.audit.verdict import Rule, Tally
 from ledger.events import Event, StudyEvent
-from ledger.state import ConsortiumState, RoundState, StudyState, quorum
+from ledger.state import ConsortiumState, RoundState, StudyState
 from ledger.types import ZERO_HASH, AbortReason, Fault, Phase, Status, bitmap_of
-
-_Kinds = tuple[type[Event], ...]
-_ELECTED: Final[_Kinds] = (e.LeaderElected, e.RoundRetried)
-_CAUSES: Final[dict[type[Event], _Kinds]] = {
-    e.RoundOpened: (e.StudyStarted, e.RoundFinalised),
-    e.LeaderElected: (e.RoundSealed, e.LeaderFailed, e.CommitsVoided),
-    e.RoundRetried: (e.LeaderFailed, e.CommitsVoided),
-    e.CommitsVoided: (e.LeaderFailed,),
-    e.StudyFinished: (e.RoundFinalised,),
-}
-"""What the contract writes only as the consequence of another event, at once."""
 
 
 def judge(record: Record) -> Tally:
     """Hold every event of the study against the state that it met."""
     tally = Tally()
-    due: _Kinds = ()
+    due: Kinds = ()
     last: StudyEvent | None = None
     for step in record.steps:
         _in_order(tally, record, step)
@@ -37,13 +27,13 @@ def judge(record: Record) -> Tally:
         if due:
             expected = " or ".join(one.__name__ for one in due)
             tally.check(isinstance(event, due), f"{kind.__name__} where {expected} must follow at once", **where(event))
-        if kind in _CAUSES:
-            caused = isinstance(last, _CAUSES[kind])
+        if kind in CAUSES:
+            caused = isinstance(last, CAUSES[kind])
             tally.check(caused, f"{kind.__name__} without the event that brings it about", **where(event))
         for holds, what in _checks(record, step, last):
             tally.check(holds, f"{kind.__name__}: {what}", **where(event))
         after = record.study_after(step)
-        due = _due(event, after) if after is not None else ()
+        due = consequences(event, after) if after is not None else ()
         last = event
     if due and last is not None:
         expected = " or ".join(one.__name__ for one in due)
@@ -64,54 +54,6 @@ def _in_order(tally: Tally, record: Record, step: Step) -> None:
         tally.check(
             same, f"{type(event).__name__} is of another block {event.at.block} than the chain's", **where(event)
         )
-
-
-def _due(event: StudyEvent, after: StudyState) -> _Kinds:
-    """What the contract must write next, in the same transaction."""
-    match event:
-        case e.StudyStarted():
-            return (e.RoundOpened,)
-        case e.RoundSealed():
-            return (e.LeaderElected,)
-        case e.LeaderFailed():
-            return (e.CommitsVoided,) if after.upcoming else _ELECTED
-        case e.CommitsVoided():
-            return _ELECTED
-        case e.RoundFinalised(round=number):
-            return (e.StudyFinished,) if number == after.terms.rounds else (e.RoundOpened,)
-        case e.RoundOpened() | e.UpdateCommitted() if after.phase is Phase.COLLECTING and _is_complete(after):
-            return (e.RoundSealed,)
-        case e.ModelPublished() | e.OutputAttested() | e.OutputRejected() | e.UpdateCommitted():
-            return _outcome(event, after)
-        case e.AbortVoted():
-            return (e.StudyAborted,) if _abort_carries(after) else ()
-        case _:
-            return ()
-
-
-def _is_complete(study: StudyState) -> bool:
-    return not study.eligible & ~study.round.committed and study.eligible.bit_count() >= study.terms.min_sites
-
-
-def _outcome(event: StudyEvent, study: StudyState) -> _Kinds:
-    """What a review must end with at once; an attestation may bring a commit first, which comes with it."""
-    if study.phase is not Phase.REVIEWING or study.round.term is None:
-        return ()
-    term, voters = study.round.term, study.voters
-    attested = (bitmap_of(*term.attested) & voters).bit_count()
-    if voters.bit_count() >= study.terms.min_sites and attested >= study.quorum:
-        rides = isinstance(event, e.OutputAttested) and study.round.number < study.terms.rounds
-        return (e.RoundFinalised, e.UpdateCommitted) if rides else (e.RoundFinalised,)
-    if voters and (voters & ~bitmap_of(*term.rejected)).bit_count() < study.quorum:
-        rides = isinstance(event, e.OutputAttested)
-        return (e.LeaderFailed, e.UpdateCommitted) if rides else (e.LeaderFailed,)
-    return ()
-
-
-def _abort_carries(study: StudyState) -> bool:
-    present = [site for site in study.sites.values() if not site.withdrawn and study.active >> site.seat & 1]
-    votes = sum(site.account in study.abort_votes for site in present)
-    return votes >= quorum(len(present), study.terms.quorum_bps)
 
 
 _Checks = list[tuple[bool, str]]
@@ -330,7 +272,7 @@ def _finished(event: e.StudyFinished, study: StudyState, _at: _Context) -> _Chec
 
 def _aborted(event: e.StudyAborted, study: StudyState, _at: _Context) -> _Checks:
     if event.reason is AbortReason.VOTED:
-        return [(study.status is Status.RUNNING, _status(study)), (_abort_carries(study), "no quorum voted to abort")]
+        return [(study.status is Status.RUNNING, _status(study)), (abort_carries(study), "no quorum voted to abort")]
     accepted = bitmap_of(*(site.seat for site in study.sites.values())) & study.active
     return [
         (study.status is Status.PROPOSED, _status(study)),
