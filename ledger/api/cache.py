@@ -1,5 +1,6 @@
 """Answers once for each state of the ledger: ETags made of the head and the question, and a few answers kept."""
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,14 +14,13 @@ from ledger.api.snapshot import Snapshot
 
 KEPT: Final = 128
 KEPT_BYTES: Final = 32 << 20
-_ONCE: Final = b"no-store"
 
 
 class Cache:
     """Gives each request the snapshot that it is answered from (`scope["snapshot"]`), and the answer its ETag.
 
     The same question to the same snapshot has one answer, so that a reader who has it is told so, and others get a
-    kept one. What says `no-store` has neither.
+    kept one. Who asks while the same is being answered waits for it. What says `no-store` has none of this.
     """
 
     def __init__(self, app: ASGIApp, snapshot: Callable[[], Snapshot]) -> None:
@@ -28,6 +28,7 @@ class Cache:
         self._snapshot = snapshot
         self._kept: OrderedDict[str, list[Message]] = OrderedDict()
         self._bytes = 0
+        self._in_work: dict[str, asyncio.Event] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from what is kept, or have it answered."""
@@ -39,14 +40,30 @@ class Cache:
         tag = etag_of(snapshot, scope)
         if tag in matches(Headers(scope=scope).get("if-none-match", "")):
             await Response(status_code=304, headers={"etag": tag, "cache-control": "no-cache"})(scope, receive, send)
-        elif tag in self._kept:
+            return
+        while tag not in self._kept and tag in self._in_work:
+            await self._in_work[tag].wait()
+        if tag in self._kept:
             self._kept.move_to_end(tag)
             for message in self._kept[tag]:
                 await send(message)
         else:
-            recorder = _Recorder(send, tag)
-            await self._app(scope, receive, recorder)
-            self._keep(tag, recorder.messages)
+            await self._make(tag, scope, receive, send)
+
+    async def _make(self, tag: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have it answered; who waits for the same goes on once it is whole, or known to be for one reader alone."""
+        done = self._in_work[tag] = asyncio.Event()
+
+        def let_go(messages: list[Message]) -> None:
+            self._keep(tag, messages)
+            done.set()
+            if self._in_work.get(tag) is done:
+                del self._in_work[tag]
+
+        try:
+            await self._app(scope, receive, _Recorder(send, tag, let_go))
+        finally:
+            let_go([])
 
     def _keep(self, tag: str, messages: list[Message]) -> None:
         size = sum(len(message.get("body", b"")) for message in messages)
@@ -60,31 +77,29 @@ class Cache:
 
 
 class _Recorder:
-    """Sends an answer on, with its ETag, and remembers it where it may be given again."""
+    """Gives an answer its ETag where it may be kept, and is done with it before its reader, who may be slow, gets it."""
 
-    def __init__(self, send: Send, tag: str) -> None:
+    def __init__(self, send: Send, tag: str, done: Callable[[list[Message]], None]) -> None:
         self._send = send
         self._tag = tag
-        self._is_kept = False
-        self._is_whole = False
+        self._done = done
         self._messages: list[Message] = []
-
-    @property
-    def messages(self) -> list[Message]:
-        """The whole answer; nothing where it may not be given again."""
-        return self._messages if self._is_whole else []
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            said = Headers(raw=message["headers"])
-            self._is_kept = message["status"] == 200 and "cache-control" not in said
-            if self._is_kept:
+            if message["status"] == 200 and "cache-control" not in Headers(raw=message["headers"]):
                 own = [(b"etag", self._tag.encode()), (b"cache-control", b"no-cache")]
-                message = {**message, "headers": [*message["headers"], *own]}
-        if self._is_kept:
-            self._messages.append(message)
-            self._is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
-        await self._send(message)
+                self._messages.append({**message, "headers": [*message["headers"], *own]})
+                return
+            self._done([])
+        if not self._messages:
+            await self._send(message)
+            return
+        self._messages.append(message)
+        if not message.get("more_body", False):
+            self._done(self._messages)
+            for one in self._messages:
+                await self._send(one)
 
 
 def etag_of(snapshot: Snapshot, scope: Scope) -> str:
