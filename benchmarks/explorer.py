@@ -35,7 +35,17 @@ API = (
     ("a model by hash", "/api/v1/hashes/{model}"),
     ("search by name", "/api/v1/search?q=kiel"),
     ("a study's page", "/studies/1"),
+    ("50 rounds, no answer kept", "/api/v1/studies/1/rounds?cursor=400&fresh="),
+    ("50 events, no answer kept", "/api/v1/events?study=1&cursor=5000.0&fresh="),
+    ("a study's page, no answer kept", "/studies/1?fresh="),
 )
+FRESH = """
+local count = 0
+request = function()
+  count = count + 1
+  return wrk.format("GET", wrk.path .. count)
+end
+"""
 PAGES = (
     ("overview", "/"),
     ("study, newest rounds", "/studies/1"),
@@ -66,8 +76,11 @@ def growing(explorer: Explorer, study: int) -> Iterator[None]:
 
 def load(url: str, seconds: int) -> tuple[float, str, str]:
     """Ask one thing as often as possible; gives requests a second, the median and the 99th percentile."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "30s", url]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "30s"]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(FRESH if url.endswith("fresh=") else "")
+        script.flush()
+        told = subprocess.run([*command, "-s", script.name, url], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in told or "Socket errors" in told:
         raise SystemExit(told)
     patterns = (r"Requests/sec:\s+([\d.]+)", r"(?m)^\s+50%\s+(\S+)", r"(?m)^\s+99%\s+(\S+)")

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Final
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,7 +18,9 @@ from ledger.api.rates import Rates
 from ledger.api.routes import PREFIX, router
 from ledger.api.service import Service
 
-DESCRIPTION = """
+WORKERS: Final = 4
+"""Answers that are made at a time: they need the processor, and more threads would only keep it from the follower."""
+DESCRIPTION: Final = """
 The whole ledger of a swarm learning consortium, to be read by anybody who audits it. Nothing here writes.
 
 Lists come a page at a time: ask again with `cursor` set to `next`. Every answer says up to which block it is true, and
@@ -30,6 +34,7 @@ def make_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.live.begin()
+        to_thread.current_default_thread_limiter().total_tokens = WORKERS
         yield
 
     app = FastAPI(

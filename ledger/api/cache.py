@@ -77,7 +77,7 @@ class Cache:
 
 
 class _Recorder:
-    """Gives an answer its ETag where it may be kept, and is done with it before its reader, who may be slow, gets it."""
+    """Gives an answer its ETag where it may be kept, and lets others have it before a reader who may be slow."""
 
     def __init__(self, send: Send, tag: str, done: Callable[[list[Message]], None]) -> None:
         self._send = send
