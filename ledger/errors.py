@@ -20,6 +20,7 @@
     │   ├── IndexMismatch          it is another deployment's, or another version's
     │   ├── IndexDamaged           it is no index, or the database can't be used
     │   └── IndexRewritten         the chain has other blocks than final ones that were indexed
+    ├── ServiceInvalid             the auditors' service can't be started as asked for (also ValueError)
     ├── BundleInvalid              a file that is no bundle for auditors, or is larger than one may be (also ValueError)
     ├── BundleUnmakeable           a bundle can't be made from what the chain's node and the folder give
     ├── AuditFailed                an audit that found something broken, or nothing that could be proven
@@ -161,6 +162,12 @@ class IndexRewritten(IndexFault):
     """The chain's node serves other blocks than final ones that were indexed."""
 
     code = "ledger.index.rewritten"
+
+
+class ServiceInvalid(LedgerError, ValueError):
+    """The auditors' service can't be started as it was asked for."""
+
+    code = "ledger.service_invalid"
 
 
 class BundleInvalid(LedgerError, ValueError):

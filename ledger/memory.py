@@ -53,8 +53,8 @@ class _Block:
 class MemoryChain:
     """Mines a block for each transaction, or when told to; `execute` gives a transaction's logs, or raises to revert.
 
-    `waits` says whether it knows eth_sendRawTransactionSync, `dates_logs` whether its logs have their block's time.
-    Safe to use from several threads.
+    `waits` says whether it knows eth_sendRawTransactionSync, `dates_logs` whether its logs have their block's time,
+    `block_seconds` how far apart its blocks are. Safe to use from several threads.
     """
 
     def __init__(
@@ -65,8 +65,10 @@ class MemoryChain:
         waits: bool = True,
         automine: bool = True,
         dates_logs: bool = True,
+        block_seconds: int = 1,
     ) -> None:
         self.chain_id = chain_id
+        self._block_seconds = block_seconds
         self.automine = automine
         self._execute: Execute = execute if execute is not None else lambda _: ()
         self._waits = waits
@@ -118,7 +120,8 @@ class MemoryChain:
         number = len(self._blocks)
         parent = self._blocks[-1].hash if self._blocks else data(bytes(32))
         digest = abi.keccak256(f"{number} {parent} {self._salt} {transactions} {logs}".encode())
-        block = _Block(number, data(digest), parent, 1_700_000_000 + number, logs, transactions)
+        timestamp = 1_700_000_000 + number * self._block_seconds
+        block = _Block(number, data(digest), parent, timestamp, logs, transactions)
         for index, log in enumerate(logs):
             log["blockNumber"], log["blockHash"], log["logIndex"] = quantity(number), block.hash, quantity(index)
             log.setdefault("transactionHash", data(bytes(32)))

@@ -69,6 +69,12 @@ class Queries:
         page = found[:limit]
         return Page(tuple(page), place(page[-1].event) if len(found) > limit else None, reach)
 
+    def latest(self, limit: int, *, until: int) -> list[IndexedEvent]:
+        """Give the newest events, none from after a block, the newest first."""
+        query = _joined().where(EVENTS.c.block <= until).order_by(EVENTS.c.block.desc(), EVENTS.c.log_index.desc())
+        with self._store.connect() as connection:
+            return _read(connection, query.limit(limit), self._store.reach(connection))
+
     def counts(self, which: EventFilter = EventFilter()) -> dict[str, int]:
         """Count events by kind."""
         query = select(EVENTS.c.kind, func.count()).group_by(EVENTS.c.kind).order_by(EVENTS.c.kind)

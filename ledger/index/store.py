@@ -34,24 +34,25 @@ class Reach:
 class IndexStore:
     """One deployment's index in a database. Safe to use from several threads; one process writes at a time."""
 
-    def __init__(self, engine: Engine, deployment: Deployment) -> None:
+    def __init__(self, engine: Engine, deployment: Deployment, *, read_only: bool = False) -> None:
         self._engine = engine
         self.deployment = deployment
-        self._begin()
+        self._begin(read_only)
 
     @classmethod
-    def open(cls, where: Path | str, deployment: Deployment) -> Self:
+    def open(cls, where: Path | str, deployment: Deployment, *, read_only: bool = False) -> Self:
         """Open the index in a file, or at a database's URL, and make what is missing.
 
-        Raises IndexMismatch where it is another deployment's or another version's, IndexDamaged where it is no index.
+        With `read_only` an SQLite file must be there, and nothing can be written through what is given. Raises
+        IndexMismatch where it is another deployment's or another version's, IndexDamaged where it is no index.
         """
-        url = make_url(where) if isinstance(where, str) else URL.create("sqlite", database=str(where.absolute()))
+        url = make_url(where) if isinstance(where, str) else _file_url(where, read_only)
         try:
             # Connections are opened when needed: SQLite's cost nothing, and belong to the thread that opened them.
             engine = create_engine(url, poolclass=NullPool)
             if engine.dialect.name == "sqlite":
-                event.listen(engine, "connect", _prepare_sqlite)
-            return cls(engine, deployment)
+                event.listen(engine, "connect", _prepare_reader if read_only else _prepare_sqlite)
+            return cls(engine, deployment, read_only=read_only)
         except SQLAlchemyError as error:
             raise IndexDamaged(
                 f"the index {url.render_as_string()} can't be used: {error}; delete it, and it is built again"
@@ -67,12 +68,13 @@ class IndexStore:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, read_only: bool) -> None:
         stamp = _stamp(self.deployment)
-        METADATA.create_all(self._engine)
+        if not read_only:
+            METADATA.create_all(self._engine)
         with self._engine.begin() as connection:
             found = _meta(connection)
-            if "deployment" not in found:
+            if "deployment" not in found and not read_only:
                 connection.execute(insert(META), [{"name": name, "value": value} for name, value in stamp.items()])
                 return
         if any(found.get(name) != value for name, value in stamp.items()):
@@ -146,6 +148,17 @@ class IndexStore:
                 for row in connection.execute(select(table).order_by(*table.primary_key.columns)):
                     fields = (f"{key}={_text(value)}" for key, value in row._mapping.items())
                     yield f"{table.name} {' '.join(fields)}"
+
+
+def _file_url(path: Path, read_only: bool) -> URL:
+    if not read_only:
+        return URL.create("sqlite", database=str(path.absolute()))
+    return URL.create("sqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+
+
+def _prepare_reader(connection: Any, _record: object) -> None:
+    for setting in ("query_only=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {setting}")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -1,6 +1,6 @@
 """What the ledger's events add up to: pure folds, each state a value."""
 
-from ledger.state.consortium import ConsortiumState, Member, Motion
+from ledger.state.consortium import ConsortiumState, Member, Motion, Spell
 from ledger.state.election import contribution, elect, genesis_seed, mix, next_seed, quorum
 from ledger.state.round import Commit, Final, Publication, RoundState, Seal, Term
 from ledger.state.study import Participant, StudyState
@@ -17,6 +17,7 @@ __all__ = [
     "Publication",
     "RoundState",
     "Seal",
+    "Spell",
     "StudyState",
     "Term",
     "contribution",

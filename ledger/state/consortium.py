@@ -31,6 +31,18 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Spell:
+    """One time during which a site was a member; `until` is None while it is one, `motion` the vote that removed it."""
+
+    account: Address
+    seat: int
+    name: str
+    since: Position
+    until: Position | None = None
+    motion: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Motion:
     """A vote: on admitting or removing `subject`; `text` is the applicant's name, or the reason for a removal."""
 
@@ -47,13 +59,16 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class ConsortiumState:
-    """The consortium after some events. `former` are the sites that left or were removed, by account."""
+    """The consortium after some events. `former` are the sites that left or were removed, by account; `spells` are all
+    memberships that ever were, in the order in which they began.
+    """
 
     quorum_bps: int = 0
     motion_seconds: int = 0
     members: Mapping[Address, Member] = field(default_factory=dict)
     former: Mapping[Address, Member] = field(default_factory=dict)
     motions: Mapping[int, Motion] = field(default_factory=dict)
+    spells: tuple[Spell, ...] = ()
 
     @property
     def threshold(self) -> int:
@@ -91,9 +106,12 @@ class ConsortiumState:
                 addresses = before.addresses if before is not None else ()
                 former = {account: member for account, member in self.former.items() if account != site}
                 member = Member(site, seat, name, event.at, addresses)
-                return replace(self, members={**self.members, site: member}, former=former)
-            case SiteLeft(site=site) | SiteRemoved(site=site):
-                return self._without(site)
+                spells = (*self.spells, Spell(site, seat, name, event.at))
+                return replace(self, members={**self.members, site: member}, former=former, spells=spells)
+            case SiteLeft(site=site):
+                return self._without(site, event.at)
+            case SiteRemoved(site=site, motion=by_vote):
+                return self._without(site, event.at, by_vote)
             case AddressesPublished(site=site, multiaddrs=multiaddrs):
                 moved = replace(self.members[site], addresses=multiaddrs)
                 return replace(self, members={**self.members, site: moved})
@@ -120,7 +138,11 @@ class ConsortiumState:
     def _with_motion(self, motion: Motion) -> "ConsortiumState":
         return replace(self, motions={**self.motions, motion.number: motion})
 
-    def _without(self, site: Address) -> "ConsortiumState":
+    def _without(self, site: Address, at: Position, motion: int | None = None) -> "ConsortiumState":
         left = self.members[site]
         staying = {account: member for account, member in self.members.items() if account != site}
-        return replace(self, members=staying, former={**self.former, site: left})
+        spells = tuple(
+            replace(spell, until=at, motion=motion) if spell.account == site and spell.until is None else spell
+            for spell in self.spells
+        )
+        return replace(self, members=staying, former={**self.former, site: left}, spells=spells)

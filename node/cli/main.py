@@ -9,6 +9,7 @@ from node.cli.data import data
 from node.cli.demo import demo
 from node.cli.devnet import devnet
 from node.cli.doctor import doctor
+from node.cli.explorer import explorer
 from node.cli.lifecycle import health, logs, pause, resume, stop
 from node.cli.membership import found, init, join, leave, members, remove, vote
 from node.cli.model import model
@@ -35,7 +36,7 @@ def main() -> None:
 
 BEGINNING = (demo, init, found, join)
 CONSORTIUM = (members, vote, leave, remove)
-STUDIES = (study, doctor, rehearse, canary, run, status, model, audit)
+STUDIES = (study, doctor, rehearse, canary, run, status, model, audit, explorer)
 RUNNING = (logs, health, pause, resume, stop, token)
 TOOLS = (data, devnet, chain)
 

@@ -54,6 +54,7 @@ BROUGHT_BY = {
     "google": "protobuf",
     "hexbytes": "web3",
     "multiaddr": "libp2p",
+    "markupsafe": "jinja2",
     "PIL": "pillow",
     "jwt": "pyjwt",
     "requests": "web3",

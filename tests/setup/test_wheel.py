@@ -43,6 +43,8 @@ def in_tree(pattern: str) -> set[str]:
         "contracts/package*.json",
         "contracts/solc-wasm.js",
         "swarm/studies/*.toml",
+        "ledger/explorer/templates/*.html",
+        "ledger/explorer/static/*",
         "ledger/audit/report/*.html",
     ],
 )
@@ -56,7 +58,7 @@ def test_nothing_but_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> Non
     folders = {name.split("/")[0] for name in wheel.namelist()}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == set(PACKAGES)
     kinds = {Path(name).suffix for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")}
-    assert kinds <= {".py", ".typed", ".json", ".sol", ".js", ".toml", ".html"}
+    assert kinds <= {".py", ".typed", ".json", ".sol", ".js", ".toml", ".html", ".css", ".svg"}
     assert not [name for name in wheel.namelist() if "node_modules" in name or "/test" in name]
 
 

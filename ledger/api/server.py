@@ -1,0 +1,149 @@
+"""Serving the auditors' service from this process, until told to stop."""
+
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ledger.api.guard import is_loopback
+from ledger.api.live import Live
+from ledger.errors import ServiceInvalid
+
+MOST_CONNECTIONS: Final = 256
+IDLE_SECONDS: Final = 10
+GRACE_SECONDS: Final = 2
+MAX_HEADER_BYTES: Final = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to serve: host and port (0 takes a free one), and with which certificate, where TLS is on."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return is_loopback(self.host)
+
+    @property
+    def scheme(self) -> str:
+        """How readers connect."""
+        return "https" if self.certificate is not None else "http"
+
+    @classmethod
+    def parse(cls, text: str, certificate: Path | None = None, private_key: Path | None = None) -> "Listen":
+        """Read host:port; raises ServiceInvalid."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+            raise ServiceInvalid(f"{text!r} is no place to listen: write 127.0.0.1:8600, or [::1]:8600")
+        if (certificate is None) != (private_key is None):
+            raise ServiceInvalid("a certificate and a private key go together: give both, or neither")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port), certificate, private_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A service that listens: its address, and how to stop it from any thread."""
+
+    url: str
+    stop: Callable[[], None]
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, lets readers of live updates go when it is told to stop, and outlives the signal."""
+
+    def __init__(self, config: uvicorn.Config, live: Live, is_up: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._live = live
+        self._is_up = is_up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self._is_up()
+
+    def stop(self) -> None:
+        """End soon."""
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM, and don't raise them again: what is around the server has to be put away."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self._live.end()
+        await super().shutdown(sockets)
+
+
+def serve(app: ASGIApp, listen: Listen, live: Live, is_up: Callable[[Up], None]) -> None:
+    """Serve until SIGINT, SIGTERM or `Up.stop`; `is_up` hears when it listens. Raises ServiceInvalid."""
+    config = _config(app, listen)
+    with closing(_listening(listen)) as listening:
+        host, port = listening.getsockname()[:2]
+        url = f"{listen.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        server = _Server(config, live, lambda: is_up(Up(url, server.stop)))
+        server.run(sockets=[listening])
+
+
+def _listening(listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    # With its protocol named, asyncio turns Nagle's algorithm off: else each small answer waits 40 ms for the reader.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((listen.host, listen.port))
+        listening.listen(MOST_CONNECTIONS)
+    except OSError as error:
+        listening.close()
+        raise ServiceInvalid(f"can't listen on {listen.host}, port {listen.port}: {error.strerror or error}") from None
+    return listening
+
+
+def _config(app: ASGIApp, listen: Listen) -> uvicorn.Config:
+    tls: dict[str, Any] = {}
+    if listen.certificate is not None:
+        tls = {"ssl_certfile": str(listen.certificate), "ssl_keyfile": str(listen.private_key)}
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        **tls,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceInvalid(f"the certificate or the private key can't be used: {error}") from None
+    return config
