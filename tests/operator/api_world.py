@@ -127,7 +127,7 @@ def served(
     async def run() -> None:
         folder, config = SiteFolder(home), configuration.load(home)
         me = identity.unlock(folder.keystore, config.password_at(home))
-        with closing(endpoint.connect(config)) as rpc:
+        with closing(endpoint.connect(config, home)) as rpc:
             ledger = Ledger(rpc, Deployment.load(folder.deployment), Account(me.key))
             chain = Chain(ledger, EventStream(ledger), 0.02)
             network = _connected(me.address, peers)

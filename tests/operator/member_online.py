@@ -27,7 +27,7 @@ def online(world: World, name: str, *, relay: bool = False, **hello: Any) -> Ite
     home = world.home(name)
     config = configuration.load(home)
     key = identity.unlock(home / "keystore.json", config.password_at(home)).key
-    ledger = Ledger(endpoint.connect(config), Deployment.load(world.deployment), Account(key))
+    ledger = Ledger(endpoint.connect(config, home), Deployment.load(world.deployment), Account(key))
     says = {"software": SOFTWARE, **hello}
     network = open_network(
         key,

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import sim_swarm
 from sim_schedule import Schedule
+from sim_site import SimulatedSite
 from sim_swarm import simulate
 
 from ledger import events as e
+from ledger.types import Address
+from node.claims import Claims
 
 ROUNDS = 46
 FIRST, LAST = 15, 45
@@ -40,7 +43,14 @@ def test_what_a_site_holds_does_not_grow_with_the_rounds(tmp_path: Path, monkeyp
         if isinstance(event, e.RoundFinalised) and event.round in (FIRST, LAST):
             seen[event.round] = held()
 
+    serve = SimulatedSite._may_serve
+
+    def serve_after_a_probe(site: SimulatedSite, claims: Claims, asker: Address, blob: bytes) -> bool:
+        assert not claims.may_serve(asker, bytes(32))  # nobody's blob: the site looks through all it knows
+        return serve(site, claims, asker, blob)
+
     monkeypatch.setattr(sim_swarm.Audit, "take", look)
+    monkeypatch.setattr(SimulatedSite, "_may_serve", serve_after_a_probe)
     report = simulate(PLAN, tmp_path)
     assert len(report.audit.finals) == ROUNDS + 1
     rounds, passing = LAST - FIRST, PASSING * PLAN.sites
