@@ -31,12 +31,13 @@ class Omission(Reviewer):
 
     async def gather(self, number: int, entries: tuple[Entry, ...], give_up: float) -> Gathered:
         gathered = await super().gather(number, entries, give_up)
-        victim = gathered.merged[-1]
         me = self._inputs._network.address
+        victim = [entry for entry in gathered.merged if entry.site != me][-1]
         for other in gathered.merged:
             if other.site != me:
                 await self._await_copy(victim, number, other.site)
-        return Gathered(gathered.merged[:-1], {**gathered.excluded, victim.seat: Exclusion.UNREACHABLE})
+        others = tuple(entry for entry in gathered.merged if entry is not victim)
+        return Gathered(others, {**gathered.excluded, victim.seat: Exclusion.UNREACHABLE})
 
     async def _await_copy(self, victim: Entry, number: int, site: str) -> None:
         """Ask a site for the victim's update until it has it."""

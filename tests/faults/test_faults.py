@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 SITES = [f"site-{number}" for number in range(1, 5)]
 LYING_SITE = Path(__file__).with_name("lying_site.py")
+UNHURRIED = {"merge_seconds": 60, "least_seconds": 60}
 
 
 def lying(lies: str) -> list[str]:
@@ -70,7 +71,7 @@ def test_a_killed_leader_costs_one_deadline(tmp_path: Path, moment: str) -> None
 
 def test_leaders_that_lie_are_rejected_and_on_record(tmp_path: Path) -> None:
     """One publishes the hash of something else, one leaves an honest site out; each time the next one leads."""
-    with swarm(tmp_path, rounds=3, command=lying("wrong-output@1,omission@2"), merge_seconds=60) as rig:
+    with swarm(tmp_path, rounds=3, command=lying("wrong-output@1,omission@2"), **UNHURRIED) as rig:
         rig.until_finished()
         for number, objection in ((1, Objection.WRONG_OUTPUT), (2, Objection.OMITTED_INPUT)):
             liar, honest = rig.study.round_numbered(number).terms
