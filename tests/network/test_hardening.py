@@ -415,7 +415,7 @@ class TestCancellation:
             await meshed(one, other)
             connection = await self.cancel_a_write(one, other, monkeypatch)
             await serves(other, one)  # on a new connection
-            assert connection.is_closed
+            await until(lambda: connection.is_closed)
 
     async def test_ours_lives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         one, other = make_libp2p(0, tuning=ONE_DIALS), make_libp2p(1, tuning=ONE_DIALS)
