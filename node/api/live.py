@@ -11,7 +11,7 @@ from ledger.types import Address
 from node.chain import Chain
 from node.config import NodeConfig
 from node.identity import Identity
-from node.network.port import Hello, Network, Traffic
+from node.network.port import Network, PeerView, Traffic
 from node.operator.desk import Desk
 from node.site_folder import SiteFolder
 from node.tally import Tally
@@ -42,7 +42,7 @@ class Observation:
     head_age: float
     head_timestamp: int
     rpc_errors: int
-    connected: Mapping[Address, Hello]
+    peers: Mapping[Address, PeerView]
     traffic: Mapping[Address, Traffic]
     round_seconds: Mapping[int, tuple[int, Mapping[str, float]]]
     peer_faults: Mapping[str, int]
@@ -55,6 +55,11 @@ class Observation:
     def consortium(self) -> ConsortiumState:
         """Members and motions."""
         return self.state.consortium
+
+    @property
+    def connected(self) -> frozenset[Address]:
+        """The members that are connected."""
+        return frozenset(address for address, one in self.peers.items() if one.connected)
 
     @property
     def studies(self) -> Mapping[int, StudyState]:
@@ -73,7 +78,7 @@ def observe(site: LiveSite) -> Observation:
         head_age=site.chain.head_age(),
         head_timestamp=site.chain.tip.timestamp,
         rpc_errors=site.chain.rpc_errors,
-        connected=site.network.hellos(),
+        peers={one.address: one for one in site.network.peers()},
         traffic=site.network.traffic(),
         round_seconds={study: (sums.count, dict(sums.seconds)) for study, sums in tally.rounds.items()},
         peer_faults=dict(tally.peer_faults),

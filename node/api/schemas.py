@@ -30,7 +30,10 @@ PEER = {
     "address": "0x52908400098527886E0F7030069857D2E4169EE7",
     "name": "Kiel",
     "connected": True,
+    "relayed_by": None,
     "software": "swarm-node/0.1.0",
+    "protocol": 2,
+    "fault": None,
     "published": ["/ip4/10.1.0.5/tcp/4001/p2p/16Uiu2HAm"],
     "sent_bytes": 81920,
     "received_bytes": 163840,
@@ -287,14 +290,20 @@ class Rounds(BaseModel):
 
 
 class Peer(BaseModel):
-    """Another member; bytes are those since this site was started."""
+    """Another member; bytes are those since this site was started.
+
+    `relayed_by` is the member that carries the connection, null where it is direct; `fault` is why there is none.
+    """
 
     model_config = example(PEER)
 
     address: str
     name: str
     connected: bool
+    relayed_by: str | None
     software: str | None
+    protocol: int | None
+    fault: str | None
     published: list[str]
     sent_bytes: int
     received_bytes: int

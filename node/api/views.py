@@ -7,6 +7,7 @@ from ledger.state import Commit, ConsortiumState, RoundState, StudyState, Term
 from ledger.types import Address, seats_of
 from node.api.live import Observation
 from node.api.paging import last
+from node.network.port import PeerView
 from swarm.blobs import BlobStore
 from swarm.merge import Exclusion, Objection
 
@@ -15,13 +16,12 @@ MOST_COMMITS = 512
 
 
 def peers(seen: Observation, me: Address) -> list[dict[str, Any]]:
-    """Every other member: whether it is connected, what it runs, where it can be dialled, and what was exchanged."""
+    """Every other member: how it is connected or why not, what it runs, where it can be dialled, what was exchanged."""
     return [
         {
             "address": account,
             "name": member.name,
-            "connected": account in seen.connected,
-            "software": seen.connected[account].software if account in seen.connected else None,
+            **_connection(seen.peers.get(account), seen.consortium),
             "published": list(member.addresses),
             "sent_bytes": seen.traffic[account].sent if account in seen.traffic else 0,
             "received_bytes": seen.traffic[account].received if account in seen.traffic else 0,
@@ -30,6 +30,19 @@ def peers(seen: Observation, me: Address) -> list[dict[str, Any]]:
         for account, member in seen.consortium.members.items()
         if account != me
     ]
+
+
+def _connection(peer: PeerView | None, names: ConsortiumState) -> dict[str, Any]:
+    """How one is connected to a member or, in a sentence, why not; and what it said of itself, refused or not."""
+    if peer is None:
+        return {"connected": False, "relayed_by": None, "software": None, "protocol": None, "fault": None}
+    return {
+        "connected": peer.connected,
+        "relayed_by": None if peer.relay is None else names.name_of(peer.relay),
+        "software": None if peer.hello is None else peer.hello.software,
+        "protocol": None if peer.hello is None else peer.hello.protocol,
+        "fault": peer.fault,
+    }
 
 
 def round_view(study: StudyState, one: RoundState, names: ConsortiumState) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from api_world import ALL, accept, commit, served
 from operator_world import NAMES, World, done
 from test_study_commands import propose
 
+from ledger.state import ConsortiumState
 from node import identity
 from node.api.tokens import Scope
+from node.api.views import _connection
+from node.network.port import PROTOCOL, Hello, PeerView
 from node.site_folder import SiteFolder
 from node.version import SOFTWARE
 
@@ -75,7 +78,23 @@ def test_peers_are_the_other_members_connected_or_not(consortium: World) -> None
         True,
         "swarm-node/test",
     )
+    assert (peers["bea"]["protocol"], peers["bea"]["relayed_by"], peers["bea"]["fault"]) == (PROTOCOL, None, None)
     assert (peers["cleo"]["connected"], peers["cleo"]["software"]) == (False, None)
+
+
+def test_a_member_of_another_version_is_told_of_with_what_it_runs() -> None:
+    """The network remembers what it said, though the connection was refused."""
+    ada, bea = ("0x" + digit * 40 for digit in "ab")
+    said = Hello(1, ada, "swarm-node/9", protocol=9, oldest=9)
+    fault = "it speaks protocols 9 to 9"
+    view = _connection(PeerView(bea, False, None, said, fault), ConsortiumState())
+    assert view == {
+        "connected": False,
+        "relayed_by": None,
+        "software": "swarm-node/9",
+        "protocol": 9,
+        "fault": fault,
+    }
 
 
 def test_what_is_not_there_is_a_problem(consortium: World) -> None:
