@@ -8,19 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from ledger import web
 from ledger.api.guard import is_loopback
 from ledger.api.live import Live
 from ledger.errors import ServiceInvalid
 
 MOST_CONNECTIONS: Final = 256
-IDLE_SECONDS: Final = 10
-GRACE_SECONDS: Final = 2
-MAX_HEADER_BYTES: Final = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +36,9 @@ class Listen:
         return is_loopback(self.host)
 
     @property
-    def scheme(self) -> str:
-        """How readers connect."""
-        return "https" if self.certificate is not None else "http"
+    def tls(self) -> tuple[Path, Path] | None:
+        """The certificate and its private key."""
+        return (self.certificate, self.private_key) if self.certificate and self.private_key else None
 
     @classmethod
     def parse(cls, text: str, certificate: Path | None = None, private_key: Path | None = None) -> "Listen":
@@ -101,49 +99,20 @@ def serve(app: ASGIApp, listen: Listen, live: Live, is_up: Callable[[Up], None])
     """Serve until SIGINT, SIGTERM or `Up.stop`; `is_up` hears when it listens. Raises ServiceInvalid."""
     config = _config(app, listen)
     with closing(_listening(listen)) as listening:
-        host, port = listening.getsockname()[:2]
-        url = f"{listen.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        url = web.url_of(listening, tls=listen.tls is not None)
         server = _Server(config, live, lambda: is_up(Up(url, server.stop)))
         server.run(sockets=[listening])
 
 
 def _listening(listen: Listen) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    # With its protocol named, asyncio turns Nagle's algorithm off: else each small answer waits 40 ms for the reader.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((listen.host, listen.port))
-        listening.listen(MOST_CONNECTIONS)
+        return web.listen(listen.host, listen.port, MOST_CONNECTIONS)
     except OSError as error:
-        listening.close()
         raise ServiceInvalid(f"can't listen on {listen.host}, port {listen.port}: {error.strerror or error}") from None
-    return listening
 
 
 def _config(app: ASGIApp, listen: Listen) -> uvicorn.Config:
-    tls: dict[str, Any] = {}
-    if listen.certificate is not None:
-        tls = {"ssl_certfile": str(listen.certificate), "ssl_keyfile": str(listen.private_key)}
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        **tls,
-    )
     try:
-        config.load()
+        return web.settings(app, MOST_CONNECTIONS, listen.tls, lifespan="on")
     except (OSError, ssl.SSLError) as error:
         raise ServiceInvalid(f"the certificate or the private key can't be used: {error}") from None
-    return config

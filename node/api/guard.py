@@ -6,13 +6,13 @@ from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ledger.web import MAX_HEADER_BYTES
 from node.api.problems import INTERNAL, UNAVAILABLE, Refused, problem
 from swarm.nesting import check_nesting
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 << 10
-MAX_HEADER_BYTES = 16 << 10
 REQUEST_SECONDS = 30.0
 CONSENT_SECONDS = 600.0
 """Holding a large data set against a study takes its time."""

@@ -5,7 +5,6 @@ a client that never reads its answer, may end or hold up the interface, and must
 asks the site's loop over a bridge, so that an answer also says that the loop still turns. The price is one more thread.
 """
 
-import asyncio
 import logging
 import socket
 import ssl
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ledger import web
 from node import log
 from node.api.app import make_app
 from node.api.bridge import Bridge
-from node.api.guard import MAX_HEADER_BYTES, Guard
+from node.api.guard import Guard
 from node.api.live import LiveSite
 from node.api.service import Service
 from node.api.tokens import TokenBook
@@ -31,25 +30,6 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 MOST_CONNECTIONS = 64
-IDLE_SECONDS = 10.0
-GRACE_SECONDS = 2
-
-
-class _Impatient(H11Protocol):
-    """Hangs up on a connection that makes no whole request for a while: such ones would use all of them up."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.loop.call_later(IDLE_SECONDS, self._look, None)
-
-    def _look(self, before: object) -> None:
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if self.transport.is_closing():
-            return
-        if not is_answering and self.cycle is before:
-            self.transport.abort()
-            return
-        self.loop.call_later(IDLE_SECONDS, self._look, self.cycle)
 
 
 class _Server(uvicorn.Server):
@@ -88,22 +68,17 @@ async def serve_api(
         threading.Thread(target=server.run_in_thread, args=(listening,), name="api", daemon=True).start()
         try:
             await _until_up(server)
-            log.get().info("api_started", url=_url(config, listening))
-            task_status.started(_url(config, listening))
+            url = web.url_of(listening, tls=config.certificate is not None)
+            log.get().info("api_started", url=url)
+            task_status.started(url)
             await server.is_over.wait()
             # The training goes on: others wait for it, and whoever asks for this site's health gets no answer.
             log.get().error("api_ended")
             await trio.sleep_forever()
         finally:
             server.should_exit = True
-            with trio.CancelScope(shield=True), trio.move_on_after(GRACE_SECONDS + 1):
+            with trio.CancelScope(shield=True), trio.move_on_after(web.GRACE_SECONDS + 1):
                 await server.is_over.wait()
-
-
-def _url(config: ApiConfig, listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    scheme = "https" if config.certificate is not None else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def _until_up(server: _Server) -> None:
@@ -120,45 +95,18 @@ async def _until_up(server: _Server) -> None:
 
 
 def _listen(config: ApiConfig) -> socket.socket:
-    host, port = config.endpoint
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With its protocol named, asyncio turns Nagle's algorithm off: else every answer takes 40 ms.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(MOST_CONNECTIONS)
+        return web.listen(*config.endpoint, MOST_CONNECTIONS)
     except OSError as error:
-        listening.close()
         reason = f"[api] listen: can't listen on {config.listen}: {error.strerror or error}"
         raise ConfigurationError(f"{reason}; set another one in config.toml") from None
-    return listening
 
 
 def _settings(app: Any, site: LiveSite, config: ApiConfig) -> uvicorn.Config:
-    tls: dict[str, Any] = {}
+    tls = None
     if config.certificate is not None and config.private_key is not None:
-        home = site.folder.home
-        tls = {"ssl_certfile": str(home / config.certificate), "ssl_keyfile": str(home / config.private_key)}
-    settings = uvicorn.Config(
-        app,
-        http=_Impatient,
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,  # the site's own logging
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=int(IDLE_SECONDS),
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        **tls,
-    )
+        tls = site.folder.home / config.certificate, site.folder.home / config.private_key
     try:
-        settings.load()
+        return web.settings(app, MOST_CONNECTIONS, tls, lifespan="off")
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"[api] certificate or private_key can't be used: {error}") from None
-    return settings

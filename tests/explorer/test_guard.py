@@ -1,13 +1,14 @@
 """What stands before every request."""
 
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from httpx import Client
 from serving import Explorer, served
 from story import Story
 
+from ledger import web
 from ledger.api.guard import Guard, is_loopback
 from ledger.api.problems import Refused
 from ledger.api.rates import Rates
@@ -181,6 +182,16 @@ def test_a_place_to_listen_is_a_host_and_a_port(text: str) -> None:
 def test_loopback_is_this_machine_alone() -> None:
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org", "")))
+
+
+def test_requests_that_never_end_are_hung_up_on(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "IDLE_SECONDS", 0.2)
+    port = explorer.client.base_url.port
+    assert port is not None
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as line:
+        line.sendall(b"GET / HTT")
+        with suppress(ConnectionResetError):
+            assert line.recv(1) == b""
 
 
 def test_a_small_answer_does_not_wait_for_the_reader() -> None:

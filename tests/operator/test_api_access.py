@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from operator_world import World, done, envelope, refused
 
+from ledger import web
 from node.api import guard
 from node.api import server as api_server
 from node.api.tokens import Scope
@@ -137,7 +138,7 @@ def test_a_body_without_an_announced_end_is_bounded_too(site: Served) -> None:
 
 
 def test_requests_that_never_end_are_hung_up_on(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_server, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(web, "IDLE_SECONDS", 0.2)
     lines = [socket.create_connection(("127.0.0.1", site.port), timeout=30) for _ in range(api_server.MOST_CONNECTIONS)]
     try:
         for line in lines[1:]:

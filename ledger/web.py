@@ -1,0 +1,78 @@
+"""What the HTTP services have in common: how they listen, what uvicorn is told, and that they wait for nobody."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+IDLE_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 2
+MAX_HEADER_BYTES: Final = 16 << 10
+
+
+class Impatient(H11Protocol):
+    """Hangs up on a connection that makes no whole request for a while: such ones would use all of them up."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to count."""
+        super().connection_made(transport)
+        self.loop.call_later(IDLE_SECONDS, self._look, None)
+
+    def _look(self, before: object) -> None:
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if self.transport.is_closing():
+            return
+        if not is_answering and self.cycle is before:
+            self.transport.abort()
+            return
+        self.loop.call_later(IDLE_SECONDS, self._look, self.cycle)
+
+
+def listen(host: str, port: int, most_connections: int) -> socket.socket:
+    """Give a socket that listens; port 0 takes a free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With its protocol named, asyncio turns Nagle's algorithm off: else each small answer waits 40 ms for the reader.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(most_connections)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def url_of(listening: socket.socket, *, tls: bool) -> str:
+    """Say where a socket is reached."""
+    host, port = listening.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def settings(
+    app: Any, most_connections: int, tls: tuple[Path, Path] | None, *, lifespan: Literal["on", "off"]
+) -> uvicorn.Config:
+    """Settle how uvicorn serves; `tls` is a certificate and its private key. Raises OSError and ssl.SSLError."""
+    config = uvicorn.Config(
+        app,
+        http=Impatient,
+        ws="none",
+        loop="asyncio",
+        lifespan=lifespan,
+        interface="asgi3",
+        log_config=None,  # the program's own logging
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=most_connections,
+        timeout_keep_alive=int(IDLE_SECONDS),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        ssl_certfile=None if tls is None else str(tls[0]),
+        ssl_keyfile=None if tls is None else str(tls[1]),
+    )
+    config.load()
+    return config
