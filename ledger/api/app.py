@@ -18,7 +18,7 @@ from ledger.api.rates import Rates
 from ledger.api.routes import PREFIX, router
 from ledger.api.service import Service
 
-WORKERS: Final = 4
+WORKERS: Final = 2
 """Answers that are made at a time: they need the processor, and more threads would only keep it from the follower."""
 DESCRIPTION: Final = """
 The whole ledger of a swarm learning consortium, to be read by anybody who audits it. Nothing here writes.
