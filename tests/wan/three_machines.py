@@ -231,10 +231,10 @@ def _agree(walk: Walk) -> str:
 
 def _start(walk: Walk, follow: Follower) -> None:
     walk.say("## The first rounds")
-    walk.say("The nodes run. So that there is something to see, Ulm's power is made to fail before its fourth update.")
+    walk.say("The nodes run. So that there is something to see, Ulm's power fails after its third commit.")
     walk.run("Lübeck")
     walk.run("Kiel")
-    walk.run("Ulm", "--die-at", "before-commit@4")
+    walk.run("Ulm", "--die-at", "after-commit@3")
     follow.until_dead("Ulm")
     walk.show_log("Lübeck", SHOWN, 5)
     walk.type("Kiel", "status")
