@@ -15,7 +15,7 @@ from node.api.live import Observation
 from node.api.metrics import render
 from node.api.tokens import Scope
 from node.config import ApiConfig
-from node.network.port import FaultKind, PeerFault, Traffic
+from node.network.port import FaultKind, PeerFault, PeerView, Traffic
 from node.rounds.stopwatch import Stopwatch
 from node.tally import Tally
 
@@ -39,7 +39,7 @@ def seen(world: RunnerWorld, **changed: Any) -> Observation:
         "head_age": 1.0,
         "head_timestamp": 0,
         "rpc_errors": 0,
-        "connected": {"bea": HELLO},
+        "peers": {"bea": PeerView("bea", True, None, HELLO)},
         "traffic": {},
         "round_seconds": {study: (sums.count, dict(sums.seconds)) for study, sums in tally.rounds.items()},
         "peer_faults": tally.peer_faults,
@@ -71,7 +71,7 @@ def test_a_member_with_a_chain_a_peer_and_room_is_healthy(world: RunnerWorld) ->
         ({"head_age": 61.0}, {}, "chain_stale"),
         ({}, {"age_of_head": 661.0}, "chain_stale"),
         ({}, {"free_bytes": 100 * (1 << 20) - 1}, "disk_full"),
-        ({"connected": {}}, {}, "no_peers"),
+        ({"peers": {}}, {}, "no_peers"),
         ({"failing": {(1, "Train"): "node.worker"}}, {}, "training_fails"),
         ({"halted": {1: "node.study_refused"}}, {}, "study_halted"),
         ({}, {"is_paused": True}, "paused"),
@@ -93,7 +93,7 @@ def test_a_clock_that_is_wrong_by_minutes_makes_nobody_ill(world: RunnerWorld) -
 
 
 def test_every_reason_is_told_and_nothing_of_the_insides(world: RunnerWorld) -> None:
-    ill = seen(world, reachable=False, connected={}, halted={1: "node.secret"})
+    ill = seen(world, reachable=False, peers={"bea": PeerView("bea", False, fault="secret")}, halted={1: "node.secret"})
     found = ailments(ill, around(free_bytes=0, is_paused=True))
     assert codes(found) == ["chain_unreachable", "disk_full", "study_halted", "no_peers", "paused"]
     assert "secret" not in str(found)
@@ -109,7 +109,7 @@ def test_other_failures_than_of_training_and_studies_that_do_not_run_make_nobody
 def test_a_consortium_of_one_needs_no_peer(world: RunnerWorld) -> None:
     for seat, name in enumerate(NAMES[1:], start=1):
         world.chain.say(SiteRemoved, site=name, seat=seat, motion=seat)
-    assert ailments(seen(world, connected={}), around()) == []
+    assert ailments(seen(world, peers={}), around()) == []
 
 
 def test_training_that_works_again_is_forgotten() -> None:
