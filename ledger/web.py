@@ -14,21 +14,23 @@ MAX_HEADER_BYTES: Final = 16 << 10
 
 
 class Impatient(H11Protocol):
-    """Hangs up on a connection that makes no whole request for a while: such ones would use all of them up."""
+    """Hangs up on clients that make no whole request, or read nothing of an answer, for a while."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to count."""
         super().connection_made(transport)
-        self.loop.call_later(IDLE_SECONDS, self._look, None)
+        self.loop.call_later(IDLE_SECONDS, self._look, (None, 0))
 
-    def _look(self, before: object) -> None:
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if self.transport.is_closing():
+    def _look(self, before: tuple[object, int]) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if self.transport.is_closing() and not unread:
             return
-        if not is_answering and self.cycle is before:
+        now = self.cycle, unread
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if now == before and (unread or not is_answering):
             self.transport.abort()
             return
-        self.loop.call_later(IDLE_SECONDS, self._look, self.cycle)
+        self.loop.call_later(IDLE_SECONDS, self._look, now)
 
 
 def listen(host: str, port: int, most_connections: int) -> socket.socket:

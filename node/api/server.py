@@ -50,7 +50,7 @@ class _Server(uvicorn.Server):
         """Serve until told to stop; whatever happens, the site hears of the end."""
         try:
             self.run(sockets=[listening])
-        except Exception:
+        except Exception:  # the boundary of the thread: the site goes on without the interface
             logging.getLogger(__name__).exception("the HTTP interface failed")
         finally:
             with suppress(trio.RunFinishedError):

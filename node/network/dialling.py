@@ -186,6 +186,8 @@ class _Call:
 
 
 def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        error, cause = cause, cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__
+    said = error.strerror if isinstance(error, OSError) else None
+    return said or str(error) or type(error).__name__

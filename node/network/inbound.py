@@ -68,7 +68,7 @@ class Inbound:
                 self._peers[address].misfits(failure.theirs)
             if failure.kind is FaultKind.STALLED:
                 stream.muxed_conn.cut()  # it would not take a reset
-        except Exception:
+        except Exception:  # one peer, whatever it does to the library, must not end the serving of the others
             logger.exception("serving %s failed", address)
         finally:
             self._streams[address] -= 1

@@ -186,7 +186,7 @@ def _begin(walk: Walk, lab: Lab) -> None:
         f"each a network namespace with its own address: {addresses}; between each two {LINK['delay_ms']} ms each way,",
         f"{LINK['loss']:.1%} of the segments lost, {LINK['rate_mbit']} Mbit/s. Each has a file `patients.csv` with its",
         "own patients, `SWARM_HOME=site` in its shell, and swarm-node installed. Times are minutes and seconds since",
-        "the first command; all of it ran on one busy computer with two cores. Answers that a person would be asked",
+        "the first command; all of it ran on one computer with two cores. Answers that a person would be asked",
         "for are given as options; `...` stands for what was left out.",
     )
     walk.say(
