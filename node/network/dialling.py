@@ -5,6 +5,7 @@ malicious one costs an attempt and no more.
 """
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -189,5 +190,6 @@ def _root(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         error, cause = cause, cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__
-    said = error.strerror if isinstance(error, OSError) else None
-    return said or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

@@ -178,3 +178,18 @@ async def test_eight_sites_find_each_other() -> None:
         async with trio.open_nursery() as nursery:
             for site in sites[1:]:
                 nursery.start_soon(lambda a=site: a.network.pull(manifest.blob, [sites[0].address], max_bytes=ANY))
+
+
+async def test_an_address_where_nobody_listens_is_named_with_the_systems_own_reason() -> None:
+    site, absent = make_libp2p(0), make_libp2p(1)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    async with running(site):
+        nowhere = f"/ip4/127.0.0.1/tcp/{port}"
+        site.network.set_members({absent.address: [f"{nowhere}/p2p/{peer_id(key_of(1))}"]})
+
+        def why() -> str:
+            return next(one.fault or "" for one in site.network.peers())
+
+        await until(lambda: nowhere in why())
+        assert why() == f"{nowhere}: Connection refused"
