@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -52,6 +53,21 @@ def url_of(listening: socket.socket, *, tls: bool) -> str:
     """Say where a socket is reached."""
     host, port = listening.getsockname()[:2]
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def host_of(header: str) -> str:
+    """Read the name or address in a Host header, without its port."""
+    return header.rsplit(":", 1)[0] if ":" in header.rsplit("]", 1)[-1] else header
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's loopback."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
 
 
 def settings(

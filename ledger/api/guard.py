@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.api.problems import Refused, problem
 from ledger.api.rates import Rates
+from ledger.web import host_of, is_loopback
 
 MAX_QUERY_BYTES: Final = 2048
 _METHODS: Final = ("GET", "HEAD")
@@ -81,7 +81,7 @@ class Guard:
             self._rates.spend(client_of(scope))
 
     def _answers_to(self, text: str) -> bool:
-        host = text.rsplit(":", 1)[0] if ":" in text.rsplit("]", 1)[-1] else text
+        host = host_of(text)
         return host.lower() in self._hosts or (self._is_local and is_loopback(host))
 
     def _allowed(self, scope: Scope) -> str | None:
@@ -131,13 +131,3 @@ class _Answer:
 def client_of(scope: Scope) -> str:
     """Name who asks: the address at the other end of the connection."""
     return str(scope["client"][0]) if scope.get("client") else ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's loopback."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False

@@ -14,7 +14,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ledger import web
-from ledger.api.guard import is_loopback
 from ledger.api.live import Live
 from ledger.errors import ServiceInvalid
 
@@ -33,7 +32,7 @@ class Listen:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
-        return is_loopback(self.host)
+        return web.is_loopback(self.host)
 
     @property
     def tls(self) -> tuple[Path, Path] | None:

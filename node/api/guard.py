@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ledger.web import MAX_HEADER_BYTES
+from ledger.web import MAX_HEADER_BYTES, host_of, is_loopback
 from node.api.problems import INTERNAL, UNAVAILABLE, Refused, problem
 from swarm.nesting import check_nesting
 
@@ -54,7 +53,7 @@ class Guard:
         if sum(map(len, told)) > MAX_HEADER_BYTES:
             raise Refused(431, "api.too_large", f"path and headers have at most {MAX_HEADER_BYTES} bytes")
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if self._is_local and (len(hosts) != 1 or not is_loopback_host(hosts[0])):
+        if self._is_local and (len(hosts) != 1 or not is_loopback(host_of(hosts[0]))):
             raise Refused(421, "api.wrong_host", "this interface answers to 127.0.0.1, [::1] and localhost only")
 
 
@@ -78,17 +77,6 @@ class _Answer:
     async def end_with(self, refused: Refused, scope: Scope) -> None:
         if not self._begun:
             await problem(refused)(scope, _no_more, self)
-
-
-def is_loopback_host(text: str) -> bool:
-    """Whether a Host header names this machine's loopback, with any port."""
-    host = text.rsplit(":", 1)[0] if ":" in text.rsplit("]", 1)[-1] else text
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_nesting(body: bytes) -> None:

@@ -9,7 +9,7 @@ from serving import Explorer, served
 from story import Story
 
 from ledger import web
-from ledger.api.guard import Guard, is_loopback
+from ledger.api.guard import Guard
 from ledger.api.problems import Refused
 from ledger.api.rates import Rates
 from ledger.api.server import Listen, _listening
@@ -180,8 +180,8 @@ def test_a_place_to_listen_is_a_host_and_a_port(text: str) -> None:
 
 
 def test_loopback_is_this_machine_alone() -> None:
-    assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org", "")))
+    assert all(map(web.is_loopback, ("localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]")))
+    assert not any(map(web.is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org", "")))
 
 
 def test_requests_that_never_end_are_hung_up_on(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
