@@ -6,9 +6,9 @@ export PATH
 # Where this is set, as in many containers, every process that starts would compile PyTorch's and libp2p's sources again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests that run at a time: two more than there are cores, since many wait for processes and deadlines; eight at most,
+# Tests that run at a time: one more than there are cores, since many wait for processes and deadlines; eight at most,
 # since some start several processes of their own.
-JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 6 ? cores + 2 : 8)))
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores + 1 : 8)))
 # More arguments for the program that a target starts: make demo ARGS="--sites 6", make test-fast ARGS="-k merge"
 ARGS ?=
 
