@@ -146,6 +146,8 @@ class Client:
     async def _receive(self) -> None:
         while True:
             kind, body = await self._channel.receive(self._limit, self._progress)
+            if self.failure is not None:  # given up while the last bytes came
+                return
             question = self._waiting[0]
             if kind is question.answer_type:
                 question.settle(body, None)
